@@ -1,0 +1,23 @@
+"""Octets as SMTP and POP3 both see them: lines, limits, line endings, transparency.
+
+Pure: nothing here knows a command, a state or a socket.
+"""
+
+from .arguments import encode_argument
+from .buffer import ReceiveBuffer
+from .dots import DotStuffer, DotUnstuffer
+from .newlines import BareNewlines, NewlineNormalizer, has_bare_newline, normalize_newlines
+from .xtext import decode_xtext, encode_xtext
+
+__all__ = [
+    "BareNewlines",
+    "DotStuffer",
+    "DotUnstuffer",
+    "NewlineNormalizer",
+    "ReceiveBuffer",
+    "decode_xtext",
+    "encode_argument",
+    "encode_xtext",
+    "has_bare_newline",
+    "normalize_newlines",
+]

@@ -1,0 +1,52 @@
+"""Line endings: CRLF and nothing else (RFC 5321 §2.3.8).
+
+Two parties that see the end of a line, and so the end of a message, at different octets can be played against each
+other ("SMTP smuggling"). A server's policy on bare CR and bare LF and a client's repair of them are decided here.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+__all__ = ["BareNewlines", "NewlineNormalizer", "has_bare_newline", "normalize_newlines"]
+
+_ANY_NEWLINE = re.compile(rb"\r\n|\r|\n")
+
+
+class BareNewlines(enum.Enum):
+    """What a server does with content that holds CR or LF outside of CRLF."""
+
+    REJECT = "reject"  # read it to its end, then refuse it
+    NORMALIZE = "normalize"  # make CRLF of each
+
+
+def has_bare_newline(data: bytes) -> bool:
+    """Whether `data` holds a CR or LF that is not part of CRLF."""
+    pairs = data.count(b"\r\n")
+    return data.count(b"\n") != pairs or data.count(b"\r") != pairs
+
+
+def normalize_newlines(data: bytes) -> bytes:
+    """Return `data` with each bare CR and each bare LF made CRLF; the same object if there are none."""
+    return _ANY_NEWLINE.sub(b"\r\n", data) if has_bare_newline(data) else data
+
+
+class NewlineNormalizer:
+    """`normalize_newlines` for content that comes in chunks."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return the next octets; a CR at the very end is held until it is known what follows."""
+        data = self._held + chunk if self._held else chunk
+        self._held = b"\r" if data.endswith(b"\r") else b""
+        return normalize_newlines(data[:-1] if self._held else data)
+
+    def finish(self) -> bytes:
+        """Return what was held."""
+        held, self._held = self._held, b""
+        return b"\r\n" if held else b""

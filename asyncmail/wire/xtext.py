@@ -1,0 +1,28 @@
+"""xtext: parameter values with octets that a command line cannot carry (RFC 3461 §4)."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["decode_xtext", "encode_xtext"]
+
+_ENCODE = re.compile(rb"[^!-*,-<>-~]")
+_DECODE = re.compile(rb"\+([0-9A-F]{2})")
+_VALID = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
+
+
+def encode_xtext(value: str) -> str:
+    """Return `value`, as UTF-8, in xtext."""
+    return _ENCODE.sub(lambda match: b"+%02X" % match[0][0], value.encode()).decode("ascii")
+
+
+def decode_xtext(text: str) -> str:
+    """Return the value of `text`.
+
+    Raises:
+        ValueError: it is not xtext of UTF-8.
+    """
+    octets = text.encode()
+    if not _VALID.fullmatch(octets):
+        raise ValueError(f"not xtext: {text!r}")
+    return _DECODE.sub(lambda match: bytes([int(match[1], 16)]), octets).decode()
