@@ -7,14 +7,17 @@ from .arguments import encode_argument
 from .buffer import ReceiveBuffer
 from .dots import DotStuffer, DotUnstuffer
 from .newlines import BareNewlines, NewlineNormalizer, has_bare_newline, normalize_newlines
+from .trace import Direction, Trace
 from .xtext import decode_xtext, encode_xtext
 
 __all__ = [
     "BareNewlines",
+    "Direction",
     "DotStuffer",
     "DotUnstuffer",
     "NewlineNormalizer",
     "ReceiveBuffer",
+    "Trace",
     "decode_xtext",
     "encode_argument",
     "encode_xtext",
