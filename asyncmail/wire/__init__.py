@@ -7,6 +7,7 @@ from .arguments import encode_argument
 from .buffer import ReceiveBuffer
 from .dots import DotStuffer, DotUnstuffer
 from .newlines import BareNewlines, NewlineNormalizer, has_bare_newline, normalize_newlines
+from .signals import Signal
 from .trace import Direction, Trace
 from .xtext import decode_xtext, encode_xtext
 
@@ -17,6 +18,7 @@ __all__ = [
     "DotUnstuffer",
     "NewlineNormalizer",
     "ReceiveBuffer",
+    "Signal",
     "Trace",
     "decode_xtext",
     "encode_argument",
