@@ -1,8 +1,8 @@
 """Authentication as SMTP and POP3 share it (RFC 4422, RFC 4954, RFC 5034): mechanisms as pure objects.
 
 Client: `choose` from what the server offers, send `initial_response`, `respond` to challenges.
-Server: look a name up in `server_mechanisms`, `start` it, `respond` until it returns an `Attempt`, whose `verify`
-compares with the password.
+Server: look a name up in `server_mechanisms`, `start` it, `respond` until it returns an `Attempt`, whose
+`verify` compares with the password.
 """
 
 from .attempt import Attempt, DigestAttempt, PasswordAttempt, apop_attempt

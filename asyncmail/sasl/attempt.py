@@ -5,13 +5,16 @@ from __future__ import annotations
 import hmac
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..errors import AuthenticationError
 from .credentials import has_control_character
 from .digests import apop_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Attempt", "DigestAttempt", "PasswordAttempt", "apop_attempt"]
 
@@ -21,6 +24,8 @@ _DIGEST = re.compile(r"[0-9a-f]{32}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(ABC):
     """One client's claim to be `username`.
+
+    Who compares `password` with a hash, instead of calling `verify`, has to look at `authorization_id` too.
 
     Args:
         mechanism: the SASL mechanism, or the POP3 command: `APOP`, `USER`.
@@ -48,14 +53,14 @@ class Attempt(ABC):
     @property
     @abstractmethod
     def password(self) -> str | None:
-        """What the client sent, for a check against a hash; None for a digest, which only `verify` can check."""
+        """What the client sent, for a check against a hash; None for a digest, which `verify` can check."""
 
     def verify(self, password: str, *, may_act_for_others: bool = False) -> bool:
         """Whether the client has proved to know `password`; a near miss takes as long as any other.
 
         Args:
             password: the user's password, in the clear.
-            may_act_for_others: whether this user may name an `authorization_id`; who names one without it is refused.
+            may_act_for_others: whether this user may name an `authorization_id`; otherwise that is refused.
         """
         return self._proves(password) and (may_act_for_others or not self.authorization_id)
 
@@ -65,9 +70,26 @@ class Attempt(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordAttempt(Attempt):
-    """An attempt with the password itself: PLAIN, LOGIN, or USER and PASS of POP3."""
+    """An attempt with the password itself: PLAIN, LOGIN, or USER and PASS of POP3.
+
+    Args:
+        password: never shown by `repr`.
+
+    Raises:
+        AuthenticationError: it is empty or holds a control character.
+
+    RFC 4616 §2.
+    """
 
     password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        Attempt.__post_init__(self)  # not super(): slots=True makes a second class, which that does not find
+        # An empty password is none: some user databases take it for an anonymous login.
+        if not self.password:
+            raise AuthenticationError("the password is empty", mechanism=self.mechanism)
+        if has_control_character(self.password):
+            raise AuthenticationError("the password holds a control character", mechanism=self.mechanism)
 
     def _proves(self, password: str) -> bool:
         return hmac.compare_digest(self.password.encode(), password.encode())
@@ -89,9 +111,7 @@ class DigestAttempt(Attempt):
     digest_of: Callable[[str], str] = field(repr=False)
 
     def __post_init__(self) -> None:
-        super(
-            DigestAttempt, self
-        ).__post_init__()  # slots=True makes a second class, which a bare super() misses
+        Attempt.__post_init__(self)  # not super(): slots=True makes a second class, which that does not find
         if not _DIGEST.fullmatch(self.digest):
             raise AuthenticationError("the digest is not 32 hexadecimal digits", mechanism=self.mechanism)
 
@@ -105,7 +125,7 @@ class DigestAttempt(Attempt):
 
 
 def apop_attempt(*, timestamp: str, username: str, digest: str) -> DigestAttempt:
-    """Return what the POP3 command `APOP username digest` claims, given the timestamp of the greeting (RFC 1939 §7)."""
+    """Return what the command `APOP username digest` claims, given the greeting's timestamp (RFC 1939 §7)."""
     return DigestAttempt(
         mechanism="APOP", username=username, digest=digest, digest_of=partial(apop_digest, timestamp)
     )

@@ -20,10 +20,10 @@ __all__ = ["CLIENT_MECHANISMS", "ClientMechanism", "CramMD5Client", "LoginClient
 class ClientMechanism(ABC):
     """One authentication exchange; an object serves one exchange only.
 
-    `initial_response` may go along with the command that begins the exchange. Where there is none, or the caller
-    holds it back because the command line has no room, the server's first challenge follows. Each challenge is given
-    to `respond`, until the server says yes or no. A yes while `is_complete` is False is a lie: not everything was
-    sent, or the server has not proved what the mechanism wants proved.
+    `initial_response` may go along with the command that begins the exchange. Where there is none, or the
+    caller holds it back because the command line has no room, the server's first challenge follows. Each
+    challenge is given to `respond`, until the server says yes or no. A yes while `is_complete` is False must
+    not be trusted: not everything was sent, or the server has not proved what the mechanism wants proved.
     """
 
     __slots__ = ("_credentials", "is_complete")
@@ -77,7 +77,7 @@ class PlainClient(ClientMechanism):
         return f"{who.authorization_id}\0{who.username}\0{who.password}".encode()
 
     def respond(self, challenge: bytes) -> bytes:
-        # An empty challenge asks for the initial response: it was held back, or the server did not look at it.
+        # An empty challenge asks for the initial response, held back or not looked at by the server.
         if challenge or self._challenged:
             raise self._refuse("the server sent a challenge where none belongs")
         self._challenged = True
@@ -85,7 +85,7 @@ class PlainClient(ClientMechanism):
 
 
 class LoginClient(ClientMechanism):
-    """LOGIN: username and password one after the other, whatever the prompts say (draft-murchison-sasl-login)."""
+    """LOGIN: username, then password, whatever the prompts say (draft-murchison-sasl-login)."""
 
     __slots__ = ("_answers",)
 

@@ -11,8 +11,8 @@ from ..errors import InputError, printable
 
 __all__ = ["apop_digest", "cram_md5_digest", "find_timestamp", "make_timestamp"]
 
-# A msg-id and nothing looser: a forged greeting with other octets in it lets an attacker search for MD5 collisions
-# that give the password away (RFC 6151 §2.1).
+# A msg-id and nothing looser: with other octets in a forged greeting an attacker can search for MD5
+# collisions that give the password away.
 _TIMESTAMP = re.compile(r"<[!-;=?A-~]+@[!-;=?A-~]+>")
 
 

@@ -1,4 +1,4 @@
-"""How SMTP and POP3 write challenges and responses: base64, with marks for the empty initial response and for cancel."""
+"""How challenges and responses are written: base64, with marks for an empty initial response and cancel."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["choose", "server_mechanisms"]
 
-# In the clear, a password that is not sent is the stronger. Behind encryption it is the other way round: CRAM-MD5
-# obliges the server to keep passwords readable, is deprecated, and fails where they are kept as hashes.
+# In the clear, not to send the password matters most. Behind encryption CRAM-MD5 comes last: it is deprecated
+# and obliges the server to keep passwords readable, so it fails where they are kept as hashes.
 _ENCRYPTED: Final = ("PLAIN", "LOGIN", "CRAM-MD5")
 _CLEARTEXT: Final = ("CRAM-MD5", "PLAIN", "LOGIN")
 
@@ -52,7 +52,7 @@ def choose(
     if not candidates:
         listing = printable(" ".join(offers)) or "none"
         raise MechanismUnavailable(
-            f"the server offers {listing}, the client can use {' '.join(permitted)}",
+            f"the server offers {listing}, the client can use {' '.join(permitted) or 'none'}",
             cure="look whether the server offers more after STARTTLS, or allow more mechanisms",
         )
     if credentials.authorization_id:
@@ -71,7 +71,7 @@ def server_mechanisms(
     """Return the mechanisms that a server should offer on a connection, by name, best first.
 
     Args:
-        encrypted: whether passwords may be sent: the connection is encrypted, or the operator accepts the risk.
+        encrypted: whether the connection is, or the operator accepts passwords in the clear.
         allowed: the names that the operator permits, in any order; all that are known if None.
 
     Raises:

@@ -28,8 +28,8 @@ class Challenge:
 class ServerMechanism(ABC):
     """One authentication exchange; an object serves one exchange only.
 
-    `start` is called once, with what came along with the command that began the exchange; then `respond` with each
-    of the client's responses, until one of the two returns an `Attempt`, which the server judges.
+    `start` is called once, with what came along with the command that began the exchange; then `respond` with
+    each of the client's responses, until one of the two returns an `Attempt`, which the server judges.
 
     Args:
         timestamp: a new one from `make_timestamp`, for mechanisms in which the server sends one.
@@ -96,7 +96,7 @@ class PlainServer(ServerMechanism):
 
 
 class LoginServer(ServerMechanism):
-    """LOGIN (draft-murchison-sasl-login); clients that send the username as initial response are understood."""
+    """LOGIN (draft-murchison-sasl-login); the username may come as initial response."""
 
     __slots__ = ("_username",)
 
