@@ -1,0 +1,194 @@
+"""Who a message is from and for: the envelope of RFC 5321, given or read off the header of RFC 5322."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass
+from email.policy import default as _policy
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+from ..address import check_forward_path, check_reverse_path
+from ..errors import AddressSyntaxError, MessageError
+
+if TYPE_CHECKING:
+    from email.message import Message
+
+__all__ = [
+    "AddressLike",
+    "Addresses",
+    "Envelope",
+    "MessageLike",
+    "Parcel",
+    "addr_spec",
+    "addr_specs",
+    "envelope_from_headers",
+]
+
+
+@runtime_checkable
+class HasAddrSpec(Protocol):
+    """An address object: `asyncmail.Address`, or the one of `email.headerregistry`."""
+
+    @property
+    def addr_spec(self) -> str: ...
+    @property
+    def display_name(self) -> str: ...
+
+
+AddressLike: TypeAlias = str | HasAddrSpec
+"""`a@example.com`, `A Name <a@example.com>`, or an address object."""
+
+Addresses: TypeAlias = AddressLike | Iterable[AddressLike]
+"""One address or several; a single `str` may hold several, separated by commas."""
+
+# EmailMessage is a Message. Message is generic only in the stubs.
+MessageLike: TypeAlias = "Message[str, str]"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message and where it goes, as one item of a stream of messages.
+
+    Args:
+        content: a message, or its octets, which go as they are but for their line endings.
+        sender: the reverse-path, `""` for the null one; None reads it off the header.
+        recipients: the forward-paths; None reads them off the header.
+        tag: whatever the caller knows this message by; it comes back with the outcome.
+
+    RFC 5321 §2.3.1.
+    """
+
+    content: bytes | MessageLike
+    sender: AddressLike | None = None
+    recipients: Addresses | None = None
+    _: KW_ONLY
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """The reverse-path and the forward-paths of one message, checked.
+
+    Domains are in ASCII unless the local part is not; nobody is in it twice.
+
+    Args:
+        sender: an address alone, `""` for the null reverse-path.
+        recipients: at least one address alone.
+
+    Raises:
+        AddressSyntaxError: one of them is not an address.
+        MessageError: there are no recipients.
+
+    RFC 5321 §2.3.1.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.recipients:
+            raise MessageError(
+                "the message has no recipients", cure="fill in To, Cc or Bcc, or pass recipients="
+            )
+        unique: dict[str, str] = {}
+        for recipient in self.recipients:
+            path = check_forward_path(recipient, smtputf8=True)
+            # Only the local part may tell capitals from small letters, RFC 5321 §2.4.
+            local_part, at, domain = path.rpartition("@")
+            unique.setdefault(f"{local_part}{at}{domain.lower()}", path)
+        object.__setattr__(self, "sender", check_reverse_path(self.sender, smtputf8=True))
+        object.__setattr__(self, "recipients", tuple(unique.values()))
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether an address is not ASCII."""
+        return not (self.sender.isascii() and all(map(str.isascii, self.recipients)))
+
+
+def addr_spec(address: AddressLike) -> str:
+    """Return the address alone, without display name and angle brackets; it is not checked further.
+
+    Raises:
+        AddressSyntaxError: the text is not exactly one address.
+    """
+    if not isinstance(address, str):
+        return address.addr_spec
+    if not ("<" in address or "," in address or '"' in address or "(" in address):
+        return address.strip(" \t")
+    specs = _parse(address)
+    if len(specs) != 1:
+        raise AddressSyntaxError(
+            address,
+            "not exactly one address",
+            cure="pass several addresses as several items, one string each",
+        )
+    return specs[0]
+
+
+def addr_specs(addresses: Addresses) -> tuple[str, ...]:
+    """Return each address alone, see `addr_spec`."""
+    if isinstance(addresses, str):
+        return tuple(_parse(addresses))
+    if isinstance(addresses, HasAddrSpec):
+        return (addresses.addr_spec,)
+    return tuple(map(addr_spec, addresses))
+
+
+def envelope_from_headers(
+    message: MessageLike, *, sender: AddressLike | None = None, recipients: Addresses | None = None
+) -> Envelope:
+    """Read the envelope off a message's header.
+
+    The sender is that of Sender, or else the first of From; the recipients are those of To, Cc and Bcc. In a
+    message that has been resent, the most recent block of Resent- fields stands for all of them.
+
+    Args:
+        message: it is not changed.
+        sender: takes the place of what the header says.
+        recipients: take the place of what the header says.
+
+    Raises:
+        MessageError: there is no sender, or there are no recipients.
+        AddressSyntaxError: one of them is not an address.
+
+    RFC 5322 §3.6.2, §3.6.3 and §3.6.6.
+    """
+    fields = _originator_and_destination(message)
+    if sender is None:
+        named = _parse(fields.get("sender", "")) or _parse(fields.get("from", ""))
+        if not named:
+            raise MessageError("the message has no sender", cure="fill in From, or pass sender=")
+        sender = named[0]
+    if recipients is None:
+        recipients = [spec for name in ("to", "cc", "bcc") for spec in _parse(fields.get(name, ""))]
+    return Envelope(sender=addr_spec(sender), recipients=addr_specs(recipients))
+
+
+_ADDRESS_FIELDS = frozenset({"sender", "from", "to", "cc", "bcc"})
+_TRACE_FIELDS = frozenset({"received", "return-path"})
+
+
+def _originator_and_destination(message: MessageLike) -> dict[str, str]:
+    """The five fields that make the envelope, by their names in small letters and without Resent-."""
+    original: dict[str, str] = {}
+    resent: dict[str, str] = {}
+    seen: set[str] = set()
+    block_is_open = True
+    for field, value in message.items():
+        name = field.lower()
+        if name.startswith("resent-"):
+            # Blocks are prepended and hold each name once: a name that comes again begins an older block.
+            block_is_open = block_is_open and name not in seen
+            seen.add(name)
+            if block_is_open and name[7:] in _ADDRESS_FIELDS:
+                resent[name[7:]] = str(value)
+        elif name in _TRACE_FIELDS:
+            block_is_open = block_is_open and not seen
+        elif name in _ADDRESS_FIELDS:
+            original[name] = f"{original[name]}, {value}" if name in original else str(value)
+    return resent if seen else original
+
+
+def _parse(text: str) -> list[str]:
+    header = _policy.header_factory("To", text.replace("\r", "").replace("\n", ""))
+    return [address.addr_spec for address in header.addresses]

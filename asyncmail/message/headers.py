@@ -1,0 +1,181 @@
+"""Header fields as octets: folded at white space alone, encoded words only where ASCII does not do.
+
+The standard library's folding turns any long word into encoded words, URLs and message-ids among them.
+Nothing here can end a header line early: what is not printable leaves as an encoded word or not at all.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from ..errors import MessageError, printable
+
+__all__ = ["check_field", "encode_mailbox", "encode_phrase", "encode_text", "fold"]
+
+_LINE = 78  # characters, RFC 5322 §2.1.1
+_MAX_LINE = 998  # octets, the same section
+_ENCODED_WORD = 75  # characters, RFC 2047 §2
+_CAPACITY = _ENCODED_WORD - len("=?utf-8?q??=")
+
+_FIELD_NAME = re.compile(r"[!-9;-~]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+# Words that must not stand as they are. An encoded word that is meant literally has to be encoded itself.
+_NOT_ASCII_WORD = re.compile(r"[^!-~]|=\?")
+_NOT_UTF8_WORD = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]|=\?")
+_PLAIN = re.compile(r"[!-<>-~]++(?: [!-<>-~]++)*+")
+
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++)*+")
+_QUOTABLE = re.compile(r"[ -~]+")
+_UTF8_ATOMS = re.compile(
+    r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\xa0-\U0010ffff]++(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\xa0-\U0010ffff]++)*+"
+)
+_UTF8_QUOTABLE = re.compile(r"[ -~\xa0-\U0010ffff]+")
+_TO_QUOTE = re.compile(r'(["\\])')
+
+# RFC 2047 §5 (3): what Q may leave as it is in a phrase; the same set serves everywhere.
+_Q_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/ "
+_Q_TABLE = [chr(octet) if octet in _Q_SAFE else f"={octet:02X}" for octet in range(256)]
+_Q_TABLE[0x20] = "_"
+
+
+def check_field(name: str, value: str) -> None:
+    """Refuse what is not a header field of one logical line.
+
+    Args:
+        name: the field name.
+        value: its value, unfolded.
+
+    Raises:
+        MessageError: the name has characters that no field name has, or the value holds control characters.
+
+    RFC 5322 §2.2.
+    """
+    if not _FIELD_NAME.fullmatch(name):
+        raise MessageError(
+            f"{printable(name)!r} is not a header field name", cure="use letters, digits and hyphens"
+        )
+    if _CONTROL.search(value):
+        raise MessageError(
+            f"the header field {name} holds a line break or another control character",
+            cure="remove control characters from its value",
+        )
+
+
+def encode_text(name: str, text: str, *, utf8: bool = False) -> str:
+    """Return an unstructured header field, such as Subject, with its final CRLF.
+
+    Args:
+        text: any text; control characters are encoded too.
+        utf8: whether to leave UTF-8 as it is (RFC 6532), which needs SMTPUTF8.
+
+    RFC 2047 §5 (1).
+    """
+    if _PLAIN.fullmatch(text) or not text:
+        return fold(f"{name}: {text}")
+    pattern = _NOT_UTF8_WORD if utf8 else _NOT_ASCII_WORD
+    words = text.split(" ")
+    # No line has more than 998 octets, so a longer word has to be encoded whatever it consists of.
+    bad = [
+        index
+        for index, word in enumerate(words)
+        if pattern.search(word) or len(word) > _MAX_LINE // (4 if utf8 else 1) - len(name) - 2
+    ]
+    # The parser drops white space at both ends.
+    if not words[0]:
+        bad.insert(0, 0)
+    if not words[-1]:
+        bad.append(len(words) - 1)
+    if bad:
+        # White space between encoded words does not count, so all from the first to the last becomes one run.
+        first, last = bad[0], bad[-1]
+        words[first : last + 1] = _encoded_words(" ".join(words[first : last + 1]))
+    return fold(f"{name}: {' '.join(words)}")
+
+
+def encode_phrase(phrase: str, *, utf8: bool = False) -> str:
+    """Return a display name for a header field: as it is, as a quoted string, or as encoded words.
+
+    RFC 5322 §3.2.5, RFC 2047 §5 (3).
+    """
+    if "=?" not in phrase:
+        if (_UTF8_ATOMS if utf8 else _ATOMS).fullmatch(phrase):
+            return phrase
+        if (_UTF8_QUOTABLE if utf8 else _QUOTABLE).fullmatch(phrase):
+            quoted = _TO_QUOTE.sub(r"\\\1", phrase)
+            return f'"{quoted}"'
+    return " ".join(_encoded_words(phrase))
+
+
+def encode_mailbox(display_name: str, addr_spec: str, *, utf8: bool = False) -> str:
+    """Return `Display Name <addr-spec>` for a header field, or the addr-spec alone.
+
+    RFC 5322 §3.4.
+    """
+    return f"{encode_phrase(display_name, utf8=utf8)} <{addr_spec}>" if display_name else addr_spec
+
+
+def fold(line: str) -> str:
+    """Return `Name: value` folded to lines of 78 characters where single spaces allow it, with a final CRLF.
+
+    Unfolding gives the same text again.
+
+    Raises:
+        MessageError: it cannot be folded to lines of 998 octets.
+
+    RFC 5322 §2.1.1 and §2.2.3.
+    """
+    if len(line) <= _LINE:
+        return line + "\r\n"
+    name, _, value = line.partition(": ")
+    words = value.split(" ")
+    lines: list[str] = []
+    current = f"{name}:"
+    # A line of nothing but white space is obsolete syntax, and white space at the end of one gets lost.
+    may_break = len(words[0]) < _LINE
+    for word in words:
+        if may_break and word and len(current) + 1 + len(word) > _LINE:
+            lines.append(current)
+            current = f" {word}"
+        else:
+            current = f"{current} {word}"
+        may_break = bool(word)
+    lines.append(current)
+    if max(map(len, lines)) > _MAX_LINE // 4 and max(len(text.encode()) for text in lines) > _MAX_LINE:
+        raise MessageError(
+            f"the header field {printable(name)} cannot be folded to lines of {_MAX_LINE} octets",
+            cure="shorten its longest word",
+        )
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _encoded_words(text: str) -> list[str]:
+    octets = text.encode()
+    unsafe = len(octets.translate(None, _Q_SAFE))
+    q_length = len(octets) + 2 * unsafe
+    b_length = (len(octets) + 2) // 3 * 4
+    use_q = q_length <= b_length
+    if min(q_length, b_length) <= _CAPACITY:
+        return [_encoded_word(octets, use_q)]
+    words: list[str] = []
+    chunk = bytearray()
+    length = 0
+    for character in text:
+        encoded = character.encode()
+        added = sum(len(_Q_TABLE[octet]) for octet in encoded) if use_q else len(encoded)
+        full = length + added > _CAPACITY if use_q else (length + added + 2) // 3 * 4 > _CAPACITY
+        if full:
+            words.append(_encoded_word(bytes(chunk), use_q))
+            chunk.clear()
+            length = 0
+        chunk += encoded
+        length += added
+    words.append(_encoded_word(bytes(chunk), use_q))
+    return words
+
+
+def _encoded_word(octets: bytes, use_q: bool) -> str:
+    if use_q:
+        return f"=?utf-8?q?{''.join([_Q_TABLE[octet] for octet in octets])}?="
+    return f"=?utf-8?b?{binascii.b2a_base64(octets, newline=False).decode('ascii')}?="

@@ -1,0 +1,44 @@
+"""Date and Message-ID: what tells one message from another (RFC 5322 §3.6.1 and §3.6.4)."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import functools
+import os
+
+__all__ = ["date_field", "make_message_id", "now_field"]
+
+
+def date_field(date: datetime.datetime) -> str:
+    """Return a date and time as the value of a Date field; one without a zone counts as UTC.
+
+    RFC 5322 §3.3.
+    """
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=datetime.UTC)
+    # As a numeric offset: the standard library writes GMT or -0000 for some zones, both of which say less.
+    return email.utils.format_datetime(
+        date.astimezone(datetime.timezone(date.utcoffset() or datetime.timedelta()))
+    )
+
+
+def now_field() -> str:
+    """Return the present time as the value of a Date field, in UTC."""
+    return _formatted(int(datetime.datetime.now(datetime.UTC).timestamp()))
+
+
+@functools.lru_cache(maxsize=1)
+def _formatted(seconds: int) -> str:
+    return date_field(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
+
+
+def make_message_id(domain: str) -> str:
+    """Return a Message-ID, with its angle brackets, that no other message has.
+
+    Args:
+        domain: the part after the @, usually the sender's domain; not looked up.
+
+    RFC 5322 §3.6.4.
+    """
+    return f"<{os.urandom(16).hex()}@{domain}>"
