@@ -3,6 +3,7 @@
 On the standard library's `email`; pure: nothing here waits or opens a socket.
 """
 
+from .downgrade import to_7bit
 from .envelope import Addresses, AddressLike, Envelope, MessageLike, Parcel, envelope_from_headers
 from .flatten import Prepared, flatten, prepare
 
@@ -16,4 +17,5 @@ __all__ = [
     "envelope_from_headers",
     "flatten",
     "prepare",
+    "to_7bit",
 ]

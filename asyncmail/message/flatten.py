@@ -34,7 +34,7 @@ from .identity import make_message_id, now_field
 if TYPE_CHECKING:
     from email.headerregistry import BaseHeader
 
-__all__ = ["Prepared", "flatten", "prepare"]
+__all__ = ["Prepared", "flatten", "header_end", "prepare"]
 
 _BLIND = ("Bcc", "Resent-Bcc")
 _CRLF = "\r\n"
@@ -68,7 +68,7 @@ class Prepared:
     @property
     def message_id(self) -> str:
         """The Message-ID with its angle brackets, empty if there is none."""
-        found = _MESSAGE_ID.search(self.octets, 0, _header_end(self.octets))
+        found = _MESSAGE_ID.search(self.octets, 0, header_end(self.octets))
         return found[1].decode("ascii", "replace") if found else ""
 
 
@@ -245,7 +245,8 @@ def _domain(message: MessageLike) -> str:
     return domain if domain.isascii() and domain else "localhost"
 
 
-def _header_end(octets: bytes) -> int:
+def header_end(octets: bytes) -> int:
+    """Index after the last line of the header: that of the empty line, if there is one."""
     if octets.startswith(b"\r\n"):
         return 0
     end = octets.find(b"\r\n\r\n")
@@ -254,12 +255,12 @@ def _header_end(octets: bytes) -> int:
 
 def _parse_header(octets: bytes) -> MessageLike:
     return HeaderParser(policy=compat32).parsestr(
-        octets[: _header_end(octets)].decode("utf-8", "surrogateescape")
+        octets[: header_end(octets)].decode("utf-8", "surrogateescape")
     )
 
 
 def _has_utf8_header(octets: bytes) -> bool:
-    header = octets[: _header_end(octets)]
+    header = octets[: header_end(octets)]
     if header.isascii():
         return False
     try:
