@@ -1,0 +1,47 @@
+"""Limits: what a peer may make this side store or do. Sizes in octets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ClientLimits", "ServerLimits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLimits:
+    """What a server may send.
+
+    Args:
+        response_line: a status line or challenge. RFC 2449 §4 allows 512; servers that put URLs into refusals send
+            more, and so do some SASL mechanisms.
+        listing_octets: a whole scan or unique-id listing. No RFC number: 500,000 messages with unique-ids of
+            70 characters (the longest of RFC 1939 §7) take 40 MB.
+        listing_lines: lines of such a listing; each becomes some 150 octets of objects.
+        capabilities: a whole capability list. No RFC number; a long one has 500 octets.
+        content: one message as retrieved; None is no limit, for content is handed on in pieces and not kept.
+    """
+
+    response_line: int = 8_192
+    listing_octets: int = 67_108_864
+    listing_lines: int = 1_000_000
+    capabilities: int = 65_536
+    content: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What a client may send.
+
+    Args:
+        command_line: a command with its CRLF. RFC 2449 §4 allows 255; long passwords and initial responses of
+            AUTH are seen to need more.
+        authentication_line: a line of an AUTH exchange. RFC 4954 §4 asks for 12,288 in SMTP; RFC 5034 has none.
+        commands: in one session, whatever they are. No RFC number: a client that empties a maildrop uses two
+            for each message.
+        errors: commands refused for their syntax or place, and failed logins, before the session ends.
+    """
+
+    command_line: int = 1_024
+    authentication_line: int = 12_288
+    commands: int = 1_000_000
+    errors: int = 20
