@@ -41,8 +41,8 @@ _END_OF_ANSWER = b"\r\n.\r\n"
 class ClientProtocol:
     """Commands in, octets out; octets in, events out.
 
-    Commands in flight form a queue, and its head decides how the next octets are read. Several may be in flight
-    only where the server offers PIPELINING.
+    Commands in flight form a queue, and its head decides how the next octets are read. Several may be in
+    flight only where the server offers PIPELINING.
 
     Args:
         limits: what the server may send.
@@ -69,7 +69,7 @@ class ClientProtocol:
     def __repr__(self) -> str:
         return (
             f"<pop3.ClientProtocol {self._state.value}, {len(self._in_flight)} in flight,"
-            f" {len(self._buffer)} octets unread>"
+            f" {len(self._buffer)} unread>"
         )
 
     @property
@@ -98,7 +98,7 @@ class ClientProtocol:
 
     @property
     def timestamp(self) -> str | None:
-        """The timestamp in the greeting, for APOP; None if it has none that can be trusted (RFC 6151 §2.1)."""
+        """The timestamp in the greeting, for APOP; None unless it can be trusted (RFC 6151 §2.1)."""
         return self._timestamp
 
     # --- input
@@ -265,7 +265,7 @@ class ClientProtocol:
         return output
 
     def send_failed(self) -> None:
-        """Note that octets were lost on their way out: nothing more can be sent, answers can still be read."""
+        """Note that output was lost: nothing more can be sent, answers can still be read."""
         self._state = State.ERROR
 
     def start_tls(self) -> None:

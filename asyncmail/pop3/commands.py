@@ -399,7 +399,7 @@ def parse_command(line: bytes) -> Command:
     """Parse a command line with its line ending (a bare LF is tolerated, and lower case is legal).
 
     Raises:
-        RemoteProtocolError: it is not a command, or its arguments are not what it takes. The text, which is meant
+        RemoteProtocolError: it is not a command, or its arguments are not what it takes. The text, which is
             for the answer, repeats nothing of the line: that may be a secret sent at the wrong time.
         AuthenticationError: the initial response of an AUTH is not base64.
 

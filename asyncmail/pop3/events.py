@@ -111,7 +111,7 @@ class CommandAnswered:
 
 @dataclass(frozen=True, slots=True)
 class CommandRejected:
-    """A line that was not allowed and has been answered with `response`; `line` is printable, without secrets."""
+    """A line that was not allowed and was answered with `response`; `line` is printable, without secrets."""
 
     line: str
     response: Response

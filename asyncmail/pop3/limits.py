@@ -12,8 +12,8 @@ class ClientLimits:
     """What a server may send.
 
     Args:
-        response_line: a status line or challenge. RFC 2449 §4 allows 512; servers that put URLs into refusals send
-            more, and so do some SASL mechanisms.
+        response_line: a status line or challenge. RFC 2449 §4 allows 512; refusals with URLs in them
+            have more, and so have some challenges.
         listing_octets: a whole scan or unique-id listing. No RFC number: 500,000 messages with unique-ids of
             70 characters (the longest of RFC 1939 §7) take 40 MB.
         listing_lines: lines of such a listing; each becomes some 150 octets of objects.
@@ -35,7 +35,7 @@ class ServerLimits:
     Args:
         command_line: a command with its CRLF. RFC 2449 §4 allows 255; long passwords and initial responses of
             AUTH are seen to need more.
-        authentication_line: a line of an AUTH exchange. RFC 4954 §4 asks for 12,288 in SMTP; RFC 5034 has none.
+        authentication_line: a line of an AUTH exchange. RFC 4954 §4 asks for 12,288 in SMTP.
         commands: in one session, whatever they are. No RFC number: a client that empties a maildrop uses two
             for each message.
         errors: commands refused for their syntax or place, and failed logins, before the session ends.

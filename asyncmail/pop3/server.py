@@ -119,9 +119,7 @@ class ServerProtocol:
 
     def __repr__(self) -> str:
         handled = self._handled.verb if self._handled else "nothing"
-        return (
-            f"<pop3.ServerProtocol {self._state.value}, {handled} in hand, {len(self._buffer)} octets unread>"
-        )
+        return f"<pop3.ServerProtocol {self._state.value}, {handled} in hand, {len(self._buffer)} unread>"
 
     @property
     def state(self) -> State:
