@@ -7,7 +7,7 @@
 
 What cannot run here raises `Unavailable` with the reason; a server that should run and does not raises
 `PeerFailed` with its log. `tests/` is on the path of pytest; elsewhere put it there, as in
-`PYTHONPATH=tests python benchmarks/….py`. On Debian and Ubuntu the script `.ci/peers` installs what is needed.
+`PYTHONPATH=tests python benchmarks/….py`. On Debian and Ubuntu `.ci/peers` installs what is needed.
 """
 
 from __future__ import annotations

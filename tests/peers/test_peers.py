@@ -297,7 +297,7 @@ def test_dovecot_with_tls(dovecot: Dovecot, client_tls: ssl.SSLContext) -> None:
 
 
 def test_dovecot_locks_a_maildrop(dovecot: Dovecot) -> None:
-    # A second login would be refused with [IN-USE], but after more than ten seconds, which nothing can shorten.
+    # A second login would be refused with [IN-USE], after more than ten seconds that nothing can shorten.
     lock = dovecot.maildir("locked").path / "dovecot-pop3-session.lock"
     client = poplib.POP3(dovecot.host, dovecot.port)
     client.apop("locked", dovecot.password)
