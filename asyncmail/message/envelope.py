@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from email.policy import default as _policy
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ..address import check_forward_path, check_reverse_path
 from ..errors import AddressSyntaxError, MessageError
@@ -17,11 +18,15 @@ __all__ = [
     "AddressLike",
     "Addresses",
     "Envelope",
+    "Mailbox",
     "MessageLike",
     "Parcel",
     "addr_spec",
     "addr_specs",
     "envelope_from_headers",
+    "mailboxes",
+    "make_envelope",
+    "parse_mailboxes",
 ]
 
 
@@ -40,6 +45,8 @@ AddressLike: TypeAlias = str | HasAddrSpec
 
 Addresses: TypeAlias = AddressLike | Iterable[AddressLike]
 """One address or several; a single `str` may hold several, separated by commas."""
+
+_STRUCTURE = re.compile(r"[<>,;\"()\\]")
 
 # EmailMessage is a Message. Message is generic only in the stubs.
 MessageLike: TypeAlias = "Message[str, str]"
@@ -105,33 +112,55 @@ class Envelope:
         return not (self.sender.isascii() and all(map(str.isascii, self.recipients)))
 
 
+class Mailbox(NamedTuple):
+    """A display name, perhaps empty, and an addr-spec."""
+
+    display_name: str
+    addr_spec: str
+
+
 def addr_spec(address: AddressLike) -> str:
     """Return the address alone, without display name and angle brackets; it is not checked further.
 
     Raises:
         AddressSyntaxError: the text is not exactly one address.
     """
-    if not isinstance(address, str):
-        return address.addr_spec
-    if not ("<" in address or "," in address or '"' in address or "(" in address):
-        return address.strip(" \t")
-    specs = _parse(address)
-    if len(specs) != 1:
-        raise AddressSyntaxError(
-            address,
-            "not exactly one address",
-            cure="pass several addresses as several items, one string each",
-        )
-    return specs[0]
+    return _mailbox(address).addr_spec
 
 
 def addr_specs(addresses: Addresses) -> tuple[str, ...]:
-    """Return each address alone, see `addr_spec`."""
-    if isinstance(addresses, str):
-        return tuple(_parse(addresses))
-    if isinstance(addresses, HasAddrSpec):
-        return (addresses.addr_spec,)
-    return tuple(map(addr_spec, addresses))
+    """Return each address alone, see `addr_spec`; a single `str` may hold several."""
+    return tuple([mailbox.addr_spec for mailbox in mailboxes(addresses)])
+
+
+def mailboxes(addresses: Addresses) -> list[Mailbox]:
+    """Return each address with its display name; a single `str` may hold several.
+
+    Raises:
+        AddressSyntaxError: an item is not exactly one address.
+    """
+    if isinstance(addresses, str) and not (addresses and _STRUCTURE.search(addresses) is None):
+        return parse_mailboxes(addresses)
+    if isinstance(addresses, str | HasAddrSpec):
+        return [_mailbox(addresses)]
+    return [_mailbox(address) for address in addresses]
+
+
+def parse_mailboxes(field: str) -> list[Mailbox]:
+    """Return the addresses in the value of an address header field, those in groups too."""
+    header = _policy.header_factory("To", field.replace("\r", "").replace("\n", ""))
+    return [Mailbox(address.display_name, address.addr_spec) for address in header.addresses]
+
+
+def _mailbox(address: AddressLike) -> Mailbox:
+    if not isinstance(address, str):
+        return Mailbox(address.display_name, address.addr_spec)
+    if not _STRUCTURE.search(address):
+        return Mailbox("", address.strip(" \t"))  # nothing to parse, and so it is for most messages of a bulk
+    found = parse_mailboxes(address)
+    if len(found) != 1:
+        raise AddressSyntaxError(address, "not exactly one address", cure="pass several as a list of strings")
+    return found[0]
 
 
 def envelope_from_headers(
@@ -155,12 +184,18 @@ def envelope_from_headers(
     """
     fields = _originator_and_destination(message)
     if sender is None:
-        named = _parse(fields.get("sender", "")) or _parse(fields.get("from", ""))
+        named = parse_mailboxes(fields.get("sender", "")) or parse_mailboxes(fields.get("from", ""))
         if not named:
             raise MessageError("the message has no sender", cure="fill in From, or pass sender=")
         sender = named[0]
     if recipients is None:
-        recipients = [spec for name in ("to", "cc", "bcc") for spec in _parse(fields.get(name, ""))]
+        named = [mailbox for name in ("to", "cc", "bcc") for mailbox in parse_mailboxes(fields.get(name, ""))]
+        recipients = [mailbox.addr_spec for mailbox in named]
+    return make_envelope(sender, recipients)
+
+
+def make_envelope(sender: AddressLike, recipients: Addresses) -> Envelope:
+    """Return the envelope for addresses in any of the forms that callers may use."""
     return Envelope(sender=addr_spec(sender), recipients=addr_specs(recipients))
 
 
@@ -187,8 +222,3 @@ def _originator_and_destination(message: MessageLike) -> dict[str, str]:
         elif name in _ADDRESS_FIELDS:
             original[name] = f"{original[name]}, {value}" if name in original else str(value)
     return resent if seen else original
-
-
-def _parse(text: str) -> list[str]:
-    header = _policy.header_factory("To", text.replace("\r", "").replace("\n", ""))
-    return [address.addr_spec for address in header.addresses]

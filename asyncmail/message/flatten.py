@@ -16,7 +16,7 @@ from email.policy import SMTP, EmailPolicy, compat32
 from typing import TYPE_CHECKING, cast
 
 from ..address import check_forward_path
-from ..errors import MailError, MessageError, printable
+from ..errors import MessageError, printable
 from ..wire import normalize_newlines
 from .envelope import (
     Addresses,
@@ -24,12 +24,12 @@ from .envelope import (
     Envelope,
     MessageLike,
     Parcel,
-    addr_spec,
-    addr_specs,
     envelope_from_headers,
+    make_envelope,
+    parse_mailboxes,
 )
 from .headers import encode_mailbox, encode_phrase, encode_text, fold
-from .identity import make_message_id, now_field
+from .identity import ascii_domain, make_message_id, now_field
 
 if TYPE_CHECKING:
     from email.headerregistry import BaseHeader
@@ -98,7 +98,7 @@ def prepare(
         message = message.content
     octets = flatten(message)
     if sender is not None and recipients is not None:
-        envelope = Envelope(sender=addr_spec(sender), recipients=addr_specs(recipients))
+        envelope = make_envelope(sender, recipients)
     else:
         header = message if isinstance(message, Message) else _parse_header(octets)
         envelope = envelope_from_headers(header, sender=sender, recipients=recipients)
@@ -237,12 +237,8 @@ def _has_utf8_local_part(message: MessageLike) -> bool:
 
 def _domain(message: MessageLike) -> str:
     """The domain for a Message-ID."""
-    try:
-        sender = envelope_from_headers(message, recipients="postmaster").sender
-    except MailError:
-        sender = ""
-    domain = sender.rpartition("@")[2]
-    return domain if domain.isascii() and domain else "localhost"
+    named = parse_mailboxes(str(message.get("From", "")))
+    return ascii_domain(named[0].addr_spec if named else "")
 
 
 def header_end(octets: bytes) -> int:

@@ -7,7 +7,10 @@ import email.utils
 import functools
 import os
 
-__all__ = ["date_field", "make_message_id", "now_field"]
+from ..address import check_forward_path
+from ..errors import AddressSyntaxError
+
+__all__ = ["ascii_domain", "date_field", "make_message_id", "now_field"]
 
 
 def date_field(date: datetime.datetime) -> str:
@@ -31,6 +34,14 @@ def now_field() -> str:
 @functools.lru_cache(maxsize=1)
 def _formatted(seconds: int) -> str:
     return date_field(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
+
+
+def ascii_domain(addr_spec: str) -> str:
+    """The domain of an address, for a Message-ID; `localhost` if there is none."""
+    try:
+        return check_forward_path(f"x@{addr_spec.rpartition('@')[2]}")[2:]
+    except AddressSyntaxError:
+        return "localhost"
 
 
 def make_message_id(domain: str) -> str:
