@@ -138,11 +138,13 @@ class ClientProtocol:
             hidden = response.status is Status.CHALLENGE
             self.trace(Direction.RECEIVED, "+ ****" if hidden else str(response))
         if not self._in_flight:
-            return self._read_unasked(response)
+            return self._read_unasked(response, line)
         command, move = self._in_flight[0]
         if response.status is Status.OK:
-            self._rest = command.answer
-            if self._rest is not Answer.LINE:
+            self._rest = rest = command.answer
+            if rest is Answer.CONTENT:
+                return self._read_content()
+            if rest is not Answer.LINE:
                 return self._read_rest()
             self._answered(move.ok)
         elif response.status is Status.ERR:
@@ -151,14 +153,15 @@ class ClientProtocol:
             return self._read_challenge(command, move, response)
         return ResponseReceived(command, response)
 
-    def _read_unasked(self, response: Response) -> ClientEvent:
+    def _read_unasked(self, response: Response, line: bytes) -> ClientEvent:
         if response.status is Status.CHALLENGE:
             raise RemoteProtocolError("the server sent a challenge that nothing asked for")
         if self._state is not State.GREETING:
             self._state = State.ERROR
             return UnsolicitedResponse(response)
         self._state = State.AUTHORIZATION if response.is_positive else State.CLOSED
-        self._timestamp = find_timestamp(response.text)
+        # Of the line as it came: making junk printable would make a timestamp of it.
+        self._timestamp = find_timestamp(line.decode("latin-1"))
         return GreetingReceived(response)
 
     def _read_challenge(self, command: Command, move: Move, response: Response) -> ClientEvent:
@@ -193,7 +196,7 @@ class ClientProtocol:
         """Take an answer that is read as a whole, without its end; None while it is incomplete."""
         buffer = self._buffer
         if buffer.starts_with(b".\r\n"):
-            buffer.take(3)
+            buffer.skip(3)
             return b""
         found = buffer.find(_END_OF_ANSWER)
         if (len(buffer) if found < 0 else found + 2) > limit:
@@ -201,7 +204,7 @@ class ClientProtocol:
         if found < 0:
             return None
         lines = buffer.take(found + 2)
-        buffer.take(3)
+        buffer.skip(3)
         if self.trace is not None:
             for line in lines[:-2].decode("utf-8", "backslashreplace").split("\r\n"):
                 self.trace(Direction.RECEIVED, printable(line))

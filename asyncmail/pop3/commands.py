@@ -114,9 +114,10 @@ class Pass(Command):
 
     def encode(self) -> bytes:
         """Return the octets of the line."""
-        if _CONTROL.search(self.password.encode(errors="replace")):
-            raise LocalProtocolError("the password holds a control character")
-        return b"PASS %b\r\n" % encode_argument(self.password, "password")
+        try:
+            return b"PASS %b\r\n" % encode_argument(self.password, "password")
+        except LocalProtocolError:  # its text shows the argument
+            raise LocalProtocolError("the password holds a control character or cannot be encoded") from None
 
     def redacted(self) -> str:
         """The line without its ending, for a transcript."""

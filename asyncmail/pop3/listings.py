@@ -28,9 +28,11 @@ __all__ = [
 _SCAN = rb"[ \t]*0*([1-9][0-9]{0,9})[ \t]+([0-9]{1,18})(?:[ \t][^\r\n]*)?"
 _UNIQUE_ID = rb"[ \t]*0*([1-9][0-9]{0,9})[ \t]+([!-~]+)[ \t]*"
 _SCAN_LINE = re.compile(_SCAN)
-_SCAN_LINES = re.compile(rb"^" + _SCAN + rb"\r\n", re.MULTILINE)
+# Not re.MULTILINE, for which a bare LF would begin a line.
+_AT_LINE_START = rb"(?:\A|(?<=\r\n))"
+_SCAN_LINES = re.compile(_AT_LINE_START + _SCAN + rb"\r\n")
 _UNIQUE_ID_LINE = re.compile(_UNIQUE_ID)
-_UNIQUE_ID_LINES = re.compile(rb"^" + _UNIQUE_ID + rb"\r\n", re.MULTILINE)
+_UNIQUE_ID_LINES = re.compile(_AT_LINE_START + _UNIQUE_ID + rb"\r\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def _encode(response: Response) -> bytes:
     return octets + b"\r\n"
 
 
+@functools.lru_cache(maxsize=256)
 def parse_response(line: bytes) -> Response:
     """Parse a response line with its line ending (a bare LF is tolerated, and so is lower case).
 

@@ -83,6 +83,10 @@ class ReceiveBuffer:
         self._consume(end)
         return chunk
 
+    def skip(self, count: int) -> None:
+        """Drop `count` octets, which must be there."""
+        self._consume(self._start + count)
+
     def starts_with(self, prefix: bytes) -> bool:
         """Whether the unread octets begin with `prefix`."""
         return self._data.startswith(prefix, self._start)

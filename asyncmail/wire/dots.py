@@ -56,7 +56,7 @@ class DotUnstuffer:
         """
         if self._at_line_start:
             if buffer.starts_with(b".\r\n"):
-                buffer.take(3)
+                buffer.skip(3)
                 self.finished = True
                 return b""
             if len(buffer) < 3 and b".\r\n".startswith(buffer.last(3)):
@@ -64,7 +64,7 @@ class DotUnstuffer:
         found = buffer.find(_TERMINATOR)
         if found >= 0:
             content = self._unstuff(buffer.take(found + 2))
-            buffer.take(3)
+            buffer.skip(3)
             self.finished = True
             return content
         held = _possible_terminator(buffer.last(4))
