@@ -33,20 +33,29 @@ def normalize_newlines(data: bytes) -> bytes:
 
 
 class NewlineNormalizer:
-    """`normalize_newlines` for content that comes in chunks."""
+    """`normalize_newlines` for content that comes in chunks; `repaired` once it found something to do."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "repaired")
 
     def __init__(self) -> None:
         self._held = b""
+        self.repaired = False
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the next octets; a CR at the very end is held until it is known what follows."""
         data = self._held + chunk if self._held else chunk
         self._held = b"\r" if data.endswith(b"\r") else b""
-        return normalize_newlines(data[:-1] if self._held else data)
+        if self._held:
+            data = data[:-1]
+        if not has_bare_newline(data):
+            return data
+        self.repaired = True
+        return _ANY_NEWLINE.sub(b"\r\n", data)
 
     def finish(self) -> bytes:
         """Return what was held."""
-        held, self._held = self._held, b""
-        return b"\r\n" if held else b""
+        if not self._held:
+            return b""
+        self._held = b""
+        self.repaired = True
+        return b"\r\n"

@@ -1,0 +1,427 @@
+"""SMTP, ESMTP and LMTP commands: one class each, its encoder and its parser side by side.
+
+A command validates itself when it is made; `encode` is the only way from a command to octets, so no argument can
+hold what ends a line. Parsing raises ValueError (AddressSyntaxError for a path) or a MailError; a 501 reply is due.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from ..address import check_forward_path, check_reverse_path, parse_forward_path, parse_reverse_path
+from ..errors import LocalProtocolError, printable
+from ..sasl import CANCEL, decode_base64, decode_initial_response, encode_base64, encode_initial_response
+from ..wire import decode_xtext, encode_argument, encode_xtext
+from .parameters import BodyType, Parameters, check_parameters, encode_parameters, parse_parameters
+
+__all__ = [
+    "Auth",
+    "AuthResponse",
+    "Bdat",
+    "Command",
+    "Data",
+    "Ehlo",
+    "EndOfContent",
+    "Expn",
+    "Helo",
+    "Help",
+    "Lhlo",
+    "Mail",
+    "Noop",
+    "Quit",
+    "Rcpt",
+    "Rset",
+    "Starttls",
+    "UnknownCommand",
+    "Vrfy",
+    "parse_command",
+]
+
+_MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
+_HELLO_NAME = re.compile(r"[^\s\x00-\x20\x7f]+")
+
+
+class UnknownCommand(ValueError):
+    """A line whose verb is none of SMTP's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Base of all commands.
+
+    `ends_group`: nothing may be sent behind it until it is answered (RFC 2920 §3.1).
+    """
+
+    verb: ClassVar[str] = ""
+    ends_group: ClassVar[bool] = False
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        return encode_argument(self.verb, "verb") + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from what followed its verb."""
+        if argument:
+            raise ValueError(f"{cls.verb} takes no argument")
+        return cls()
+
+    def __str__(self) -> str:
+        return self.encode()[:-2].decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hello(Command):
+    domain: str
+    ends_group: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not _HELLO_NAME.fullmatch(self.domain):
+            raise LocalProtocolError(
+                f"{printable(self.domain)!r} is not a name for {self.verb}",
+                cure="use a domain or an address literal such as [127.0.0.1]",
+            )
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        return encode_argument(f"{self.verb} {self.domain}", "domain") + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from the client's name; what follows the name is ignored."""
+        domain = argument.strip().partition(" ")[0]
+        if not domain:
+            raise ValueError(f"{cls.verb} takes a domain or an address literal")
+        return cls(domain=domain)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ehlo(_Hello):
+    """Identify the client and ask for extensions (RFC 5321 §4.1.1.1)."""
+
+    verb: ClassVar[str] = "EHLO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helo(_Hello):
+    """Identify the client, without extensions (RFC 5321 §4.1.1.1)."""
+
+    verb: ClassVar[str] = "HELO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lhlo(_Hello):
+    """EHLO of LMTP (RFC 2033 §4.1)."""
+
+    verb: ClassVar[str] = "LHLO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail(Command):
+    """Begin a transaction (RFC 5321 §4.1.1.2).
+
+    Args:
+        sender: the reverse-path without brackets; empty for the null reverse-path.
+        size: estimate of the content's octets (RFC 1870).
+        body: what the content holds (RFC 6152, RFC 3030).
+        smtputf8: addresses or header hold non-ASCII characters (RFC 6531).
+        auth: who submitted the message, empty for `<>` (RFC 4954 §5).
+        parameters: any others, keyword to value or None.
+    """
+
+    verb: ClassVar[str] = "MAIL"
+    sender: str
+    size: int | None = None
+    body: BodyType | None = None
+    smtputf8: bool = False
+    auth: str | None = None
+    parameters: Parameters = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_reverse_path(self.sender, smtputf8=self.smtputf8)
+        if self.parameters:
+            check_parameters(self.parameters)
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        line = f"MAIL FROM:<{self.sender}>"
+        if self.size is not None:
+            line += f" SIZE={self.size}"
+        if self.body is not None:
+            line += f" BODY={self.body.value}"
+        if self.smtputf8:
+            line += " SMTPUTF8"
+        if self.auth is not None:
+            line += f" AUTH={encode_xtext(self.auth) or '<>'}"
+        if self.parameters:
+            line += encode_parameters(self.parameters)
+        return encode_argument(line, "MAIL") + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from `FROM:<path> parameters`."""
+        parameters: Parameters = {}
+        rest = _after_keyword(argument, "FROM:")
+        sender, tail = parse_reverse_path(rest)
+        if not tail or tail.isspace():
+            return cls(sender=sender)
+        parameters = parse_parameters(tail)
+        size = parameters.pop("SIZE", None)
+        body = parameters.pop("BODY", None)
+        auth = parameters.pop("AUTH", None)
+        if size is not None and not (size.isascii() and size.isdigit() and len(size) <= 20):
+            raise ValueError("SIZE takes a number of octets")
+        utf8 = "SMTPUTF8" in parameters
+        if utf8 and parameters.pop("SMTPUTF8") is not None:
+            raise ValueError("SMTPUTF8 takes no value")
+        return cls(
+            sender=sender,
+            size=None if size is None else int(size),
+            body=None if body is None else BodyType(body.upper()),
+            smtputf8=utf8,
+            auth=None if auth is None else decode_xtext(auth.replace("<>", "")),
+            parameters=parameters,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rcpt(Command):
+    """Name one recipient (RFC 5321 §4.1.1.3); `recipient` is the forward-path without brackets."""
+
+    verb: ClassVar[str] = "RCPT"
+    recipient: str
+    parameters: Parameters = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_forward_path(self.recipient, smtputf8=True)
+        if self.parameters:
+            check_parameters(self.parameters)
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        tail = encode_parameters(self.parameters) if self.parameters else ""
+        return encode_argument(f"RCPT TO:<{self.recipient}>{tail}", "RCPT") + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from `TO:<path> parameters`."""
+        recipient, tail = parse_forward_path(_after_keyword(argument, "TO:"))
+        if not tail or tail.isspace():
+            return cls(recipient=recipient)
+        return cls(recipient=recipient, parameters=parse_parameters(tail))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data(Command):
+    """Announce dot-stuffed content (RFC 5321 §4.1.1.4)."""
+
+    verb: ClassVar[str] = "DATA"
+    ends_group: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfContent(Command):
+    """The lone dot after the content: not a command in the RFC's sense, but answered like one (RFC 5321 §4.1.1.4)."""
+
+    verb: ClassVar[str] = "."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bdat(Command):
+    """Announce a chunk of `size` octets, the last of its content or not (RFC 3030 §2)."""
+
+    verb: ClassVar[str] = "BDAT"
+    size: int
+    last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise LocalProtocolError("a chunk cannot have fewer than 0 octets")
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        return b"BDAT %d LAST\r\n" % self.size if self.last else b"BDAT %d\r\n" % self.size
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from `size` or `size LAST`."""
+        match = re.fullmatch(r"([0-9]{1,20})(?:[ \t]+(LAST))?[ \t]*", argument, re.IGNORECASE)
+        if match is None:
+            raise ValueError("BDAT takes a number of octets and, for the last chunk, LAST")
+        return cls(size=int(match[1]), last=match[2] is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rset(Command):
+    """Give up the transaction (RFC 5321 §4.1.1.5)."""
+
+    verb: ClassVar[str] = "RSET"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quit(Command):
+    """End the session (RFC 5321 §4.1.1.10)."""
+
+    verb: ClassVar[str] = "QUIT"
+    ends_group: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starttls(Command):
+    """Ask for TLS on this connection (RFC 3207)."""
+
+    verb: ClassVar[str] = "STARTTLS"
+    ends_group: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TextCommand(Command):
+    text: str = ""
+    ends_group: ClassVar[bool] = True
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        return encode_argument(f"{self.verb} {self.text}".rstrip(" "), self.verb) + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from its text."""
+        return cls(text=argument.strip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NamedCommand(_TextCommand):
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise ValueError(f"{self.verb} takes a name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noop(_TextCommand):
+    """Do nothing (RFC 5321 §4.1.1.9)."""
+
+    verb: ClassVar[str] = "NOOP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Help(_TextCommand):
+    """Ask for help, in general or on `text` (RFC 5321 §4.1.1.8)."""
+
+    verb: ClassVar[str] = "HELP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vrfy(_NamedCommand):
+    """Ask whether `text` names a user or mailbox (RFC 5321 §4.1.1.6)."""
+
+    verb: ClassVar[str] = "VRFY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expn(_NamedCommand):
+    """Ask for the members of the list `text` (RFC 5321 §4.1.1.7)."""
+
+    verb: ClassVar[str] = "EXPN"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth(Command):
+    """Begin an authentication exchange (RFC 4954 §4).
+
+    Args:
+        mechanism: a SASL mechanism name.
+        initial_response: the client's first message, None to let the server speak first.
+    """
+
+    verb: ClassVar[str] = "AUTH"
+    ends_group: ClassVar[bool] = True
+    mechanism: str
+    initial_response: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _MECHANISM.fullmatch(self.mechanism):
+            raise ValueError(f"{printable(self.mechanism)!r} is not a SASL mechanism name")
+
+    def encode(self) -> bytes:
+        """Return the command line, CRLF included."""
+        line = b"AUTH " + self.mechanism.encode("ascii")
+        if self.initial_response is not None:
+            line += b" " + encode_initial_response(self.initial_response)
+        return line + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the command from `mechanism` or `mechanism initial-response`."""
+        mechanism, _, response = argument.strip().partition(" ")
+        response = response.strip()
+        initial = decode_initial_response(response) if response else None
+        return cls(mechanism=mechanism.upper(), initial_response=initial)
+
+    def __str__(self) -> str:
+        return f"AUTH {self.mechanism}" + ("" if self.initial_response is None else " ****")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthResponse(Command):
+    """The client's next message in an authentication exchange; None gives the exchange up (RFC 4954 §4)."""
+
+    verb: ClassVar[str] = "AUTH"
+    ends_group: ClassVar[bool] = True
+    response: bytes | None = field(repr=False)
+
+    def encode(self) -> bytes:
+        """Return the line, CRLF included."""
+        return (CANCEL if self.response is None else encode_base64(self.response)) + b"\r\n"
+
+    @classmethod
+    def parse(cls, argument: str) -> Self:
+        """Make the response from a whole line."""
+        return cls(response=None if argument.encode() == CANCEL else decode_base64(argument))
+
+    def __str__(self) -> str:
+        return "*" if self.response is None else "****"
+
+
+def _after_keyword(argument: str, keyword: str) -> str:
+    if argument[: len(keyword)].upper() != keyword:
+        raise ValueError(f"expected {keyword}<address>")
+    return argument[len(keyword) :].lstrip(" ")
+
+
+_COMMANDS: dict[str, type[Command]] = {
+    command.verb: command
+    for command in (
+        Ehlo,
+        Helo,
+        Lhlo,
+        Mail,
+        Rcpt,
+        Data,
+        Bdat,
+        Rset,
+        Noop,
+        Quit,
+        Vrfy,
+        Expn,
+        Help,
+        Starttls,
+        Auth,
+    )
+}
+
+
+def parse_command(line: bytes) -> Command:
+    """Parse a command line without its line ending.
+
+    Raises:
+        UnknownCommand: no such verb.
+        ValueError: the argument does not fit the verb.
+    """
+    text = line.decode()
+    verb, _, argument = text.partition(" ")
+    command = _COMMANDS.get(verb.upper())
+    if command is None:
+        raise UnknownCommand(printable(verb, 40))
+    return command.parse(argument)

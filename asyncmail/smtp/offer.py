@@ -1,0 +1,76 @@
+"""What a server lets its clients do, and the EHLO keywords that say so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..sasl import ServerMechanism, make_timestamp, server_mechanisms
+from ..wire import BareNewlines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ServerOffer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOffer:
+    """What a server lets its clients do.
+
+    Args:
+        hostname: the server's name, in greeting, EHLO answer and CRAM-MD5 challenges.
+        lmtp: speak LMTP instead of SMTP (RFC 2033).
+        starttls: whether TLS can be started.
+        encrypted: whether TLS is there from the start.
+        authentication: whether AUTH is offered.
+        mechanisms: names of the SASL mechanisms; None is all that are known.
+        cleartext_login: whether passwords are taken without TLS.
+        require_tls: MAIL is refused before TLS (530, RFC 3207 §4).
+        require_authentication: MAIL is refused before AUTH (530, RFC 4954 §6).
+        bare_newlines: what to do with content that holds CR or LF outside of CRLF.
+        more: further EHLO keywords and their parameters.
+
+    Raises:
+        InputError: `hostname` is not a name, or a mechanism is not known.
+    """
+
+    hostname: str = "localhost"
+    lmtp: bool = False
+    starttls: bool = False
+    encrypted: bool = False
+    authentication: bool = False
+    mechanisms: tuple[str, ...] | None = None
+    cleartext_login: bool = False
+    require_tls: bool = False
+    require_authentication: bool = False
+    bare_newlines: BareNewlines = BareNewlines.REJECT
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        make_timestamp(self.hostname)
+        server_mechanisms(encrypted=True, allowed=self.mechanisms)
+
+    def mechanisms_for(self, *, encrypted: bool) -> dict[str, type[ServerMechanism]]:
+        """The mechanisms a client may use on a connection, by name, best first."""
+        if not self.authentication:
+            return {}
+        return server_mechanisms(encrypted=encrypted or self.cleartext_login, allowed=self.mechanisms)
+
+    def keywords(self, *, encrypted: bool, authenticated: bool, message_size: int) -> list[str]:
+        """The lines that answer EHLO, behind the first."""
+        lines = [
+            "PIPELINING",
+            f"SIZE {message_size}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "ENHANCEDSTATUSCODES",
+            "CHUNKING",
+        ]
+        if self.starttls and not encrypted:
+            lines.append("STARTTLS")
+        mechanisms = self.mechanisms_for(encrypted=encrypted)
+        if mechanisms and not authenticated:
+            lines.append(f"AUTH {' '.join(mechanisms)}")
+        lines += [f"{keyword} {parameters}".rstrip() for keyword, parameters in self.more.items()]
+        return lines

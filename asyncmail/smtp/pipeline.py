@@ -1,0 +1,376 @@
+"""Many transactions through one session, as many at a time as the server allows, each with its own true outcome.
+
+With PIPELINING, the content of one message and the envelope of the next leave in one write; with CHUNKING too, whole
+transactions follow each other without waiting (RFC 2920 §3.1, RFC 3030). Without either, commands go one by one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..errors import LocalProtocolError, MailError, Stage
+from ..wire import normalize_newlines
+from .commands import Bdat, Command, Data, EndOfContent, Mail, Rcpt, Rset
+from .outcome import Outcome, RecipientOutcome, Status
+from .parameters import BodyType
+from .states import ClientState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .client import ClientProtocol
+    from .events import ReplyReceived
+    from .replies import Reply
+
+__all__ = ["Pipeline", "Transaction"]
+
+_DATA = Data()
+_RSET = Rset()
+
+# Commands that may wait for their answers: the answers to more could fill the server's buffers while the client still
+# writes, and both would wait for each other (RFC 2920 §3.1).
+_MAX_IN_FLIGHT = 500
+
+
+class Transaction:
+    """One message on its way through a session; `Pipeline` fills in what became of it.
+
+    Args:
+        sender: the reverse-path.
+        recipients: the forward-paths, at least one.
+        content: octets; bare newlines are made CRLF.
+        eight_bit: ask for BODY=8BITMIME.
+        smtputf8: ask for SMTPUTF8.
+        tag: comes back in the outcome.
+        index: comes back in the outcome.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_content_replies",
+        "_data_reply",
+        "_end",
+        "_mail_reply",
+        "_next_recipient",
+        "_outstanding",
+        "_pipelined",
+        "_rcpt_replies",
+        "_written",
+        "content",
+        "eight_bit",
+        "index",
+        "recipients",
+        "sender",
+        "smtputf8",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        sender: str,
+        recipients: Sequence[str],
+        content: bytes,
+        *,
+        eight_bit: bool = False,
+        smtputf8: bool = False,
+        tag: str = "",
+        index: int | None = None,
+    ) -> None:
+        if not recipients:
+            raise LocalProtocolError("a transaction has at least one recipient")
+        self.sender = sender
+        self.recipients = recipients
+        self.content = normalize_newlines(content)
+        self.eight_bit = eight_bit
+        self.smtputf8 = smtputf8
+        self.tag = tag
+        self.index = index
+        self._start(False)
+
+    def __repr__(self) -> str:
+        return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
+
+    def _start(self, pipelined: bool) -> None:
+        self._pipelined = pipelined  # behind another one that was not answered yet
+        self._next_recipient = 0
+        self._outstanding = 0
+        self._written = False  # every command that it will have has been sent
+        self._end = 0  # octets of the session up to and with the end of its content; 0 before that was sent
+        self._mail_reply: Reply | None = None
+        self._rcpt_replies: list[Reply] = []
+        self._data_reply: Reply | None = None
+        self._content_replies: list[Reply] = []
+
+    @property
+    def _has_recipients(self) -> bool:
+        return any(reply.code < 300 for reply in self._rcpt_replies)
+
+    def failed(
+        self, error: MailError, status: Status = Status.DEFERRED, stage: Stage = Stage.SENDER
+    ) -> Outcome:
+        """The outcome if the message never got as far as the server's answer."""
+        recipients = tuple([RecipientOutcome(address, status, None, stage) for address in self.recipients])
+        return Outcome(sender=self.sender, recipients=recipients, error=error, index=self.index, tag=self.tag)
+
+    def _outcome(self, error: MailError | None = None) -> Outcome:
+        """The outcome by the answers that came; `error` stands for those that will not come any more."""
+        mail = self._mail_reply
+        final = self._content_replies
+        if mail is not None and mail.code >= 300:
+            decided = [
+                RecipientOutcome(address, _status(mail), mail, Stage.SENDER) for address in self.recipients
+            ]
+        else:
+            decided = []
+            accepted = 0
+            replies = self._rcpt_replies
+            for number, address in enumerate(self.recipients):
+                reply = replies[number] if number < len(replies) else None
+                if reply is not None and reply.code >= 300:
+                    decided.append(RecipientOutcome(address, _status(reply), reply, Stage.RECIPIENT))
+                    continue
+                answer = self._data_reply
+                if final:
+                    answer = final[min(accepted, len(final) - 1)] if error is None else _at(final, accepted)
+                accepted += 1
+                status = Status.UNKNOWN if answer is None else _status(answer)
+                decided.append(RecipientOutcome(address, status, answer, Stage.CONTENT))
+        if error is not None and not any(each.status is Status.UNKNOWN for each in decided):
+            error = None
+        return Outcome(
+            sender=self.sender, recipients=tuple(decided), error=error, index=self.index, tag=self.tag
+        )
+
+
+def _status(reply: Reply) -> Status:
+    if reply.code < 300:
+        return Status.ACCEPTED
+    return Status.DEFERRED if reply.code < 500 else Status.REFUSED
+
+
+def _at(replies: list[Reply], number: int) -> Reply | None:
+    return replies[number] if number < len(replies) else None
+
+
+class Pipeline:
+    """Drives one `ClientProtocol` with transactions.
+
+    Call `submit`, then `advance`, and write `protocol.data_to_send()`; hand each `ReplyReceived` to `handle`, then
+    `advance` again. `outcomes` collects what is decided; `unsent` what has to be sent again, on this session or
+    another, because it failed for no reason of its own. When the session ends, `abandon` decides the rest.
+
+    Args:
+        protocol: greeted, and in a state in which MAIL is legal.
+        window: transactions that may be without answer at the same time.
+        window_octets: content that may be without answer at the same time, in octets.
+        chunking: use BDAT where the server offers it.
+    """
+
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        *,
+        window: int = 64,
+        window_octets: int = 1_048_576,
+        chunking: bool = True,
+    ) -> None:
+        self.outcomes: list[tuple[Transaction, Outcome]] = []
+        self.unsent: list[Transaction] = []
+        self.is_closing = False
+        """The server has said 421, or the session ended: submit nothing more."""
+        self._protocol = protocol
+        extensions = protocol.extensions
+        self._offers_size = "SIZE" in extensions
+        self._chunking = chunking and "CHUNKING" in extensions
+        self._window = window
+        self._window_octets = window_octets
+        self._queue: deque[Transaction] = deque()
+        self._unanswered: deque[Transaction] = deque()  # begun, oldest first
+        self._octets = 0  # content of the unanswered
+        self._writing: Transaction | None = None
+        self._needs_reset = False
+        self._cautious = False  # the server could not follow: one transaction at a time, RSET before each
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {len(self._queue)} waiting, {len(self._unanswered)} unanswered>"
+
+    def __len__(self) -> int:
+        """Transactions submitted and not decided."""
+        return len(self._queue) + len(self._unanswered)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a transaction submitted now could be begun without waiting for more than one answer."""
+        return not self.is_closing and not self._queue and self._fits
+
+    @property
+    def _fits(self) -> bool:
+        window = 1 if self._cautious else self._window
+        return not self._unanswered or (len(self._unanswered) < window and self._octets < self._window_octets)
+
+    def submit(self, transaction: Transaction) -> None:
+        """Add a transaction behind those already there."""
+        self._queue.append(transaction)
+
+    # --- sending
+
+    def advance(self) -> None:
+        """Add to the protocol's output whatever may be sent now."""
+        protocol = self._protocol
+        while protocol.can_send and not self.is_closing:
+            transaction = self._writing
+            if transaction is None:
+                if not self._queue or not self._fits:
+                    return
+                transaction = self._begin(self._queue.popleft())
+            if transaction._outstanding >= _MAX_IN_FLIGHT:
+                return
+            self._write(transaction)
+
+    def _begin(self, transaction: Transaction) -> Transaction:
+        behind = bool(self._unanswered)
+        transaction._start(behind)
+        self._unanswered.append(transaction)
+        self._octets += len(transaction.content)
+        self._writing = transaction
+        # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
+        # travel under its sender.
+        if self._needs_reset or self._cautious or (behind and self._chunking):
+            self._needs_reset = False
+            self._send(transaction, _RSET)
+        return transaction
+
+    def _write(self, transaction: Transaction) -> None:
+        """Send the next commands of the transaction that is being written; at least one, or mark it as written."""
+        protocol = self._protocol
+        state = protocol.state
+        if state is ClientState.READY and transaction._mail_reply is None:
+            if not protocol.can_send:
+                return
+            self._send(transaction, self._mail(transaction))
+            state = protocol.state
+        if state is not ClientState.SENDER and state is not ClientState.RECIPIENTS:
+            self._finish_writing(transaction)  # MAIL was refused
+            return
+        recipients = transaction.recipients
+        while transaction._next_recipient < len(recipients):
+            if not protocol.can_send or transaction._outstanding >= _MAX_IN_FLIGHT:
+                return
+            self._send(transaction, Rcpt(recipient=recipients[transaction._next_recipient]))
+            transaction._next_recipient += 1
+        if not protocol.can_send:
+            return
+        if not transaction._outstanding and not transaction._has_recipients:
+            self._needs_reset = True
+            self._finish_writing(transaction)
+        elif self._chunking:
+            self._send(transaction, Bdat(size=len(transaction.content), last=True))
+            if transaction.content:
+                protocol.send_content(transaction.content)
+            self._content_written(transaction)
+        else:
+            self._send(transaction, _DATA)
+
+    def _mail(self, transaction: Transaction) -> Mail:
+        return Mail(
+            sender=transaction.sender,
+            size=len(transaction.content) if self._offers_size else None,
+            body=BodyType.EIGHT_BIT_MIME if transaction.eight_bit else None,
+            smtputf8=transaction.smtputf8,
+        )
+
+    def _send(self, transaction: Transaction, command: Command) -> None:
+        self._protocol.send(command)
+        transaction._outstanding += 1
+
+    def _content_written(self, transaction: Transaction) -> None:
+        transaction._end = self._protocol.octets_sent
+        transaction._written = True
+        self._writing = None
+
+    def _finish_writing(self, transaction: Transaction) -> None:
+        transaction._written = True
+        self._writing = None
+        if not transaction._outstanding:
+            self._decide(transaction)
+
+    # --- answers
+
+    def handle(self, event: ReplyReceived) -> None:
+        """Take the answer to a command that `advance` sent."""
+        transaction = self._unanswered[0]
+        command = event.command
+        reply = event.reply
+        if reply.code == 421:
+            self.is_closing = True
+        if isinstance(command, Rcpt):
+            transaction._rcpt_replies.append(reply)
+        elif isinstance(command, Mail):
+            transaction._mail_reply = reply
+        elif isinstance(command, Data):
+            self._handle_data(transaction, reply)
+        elif isinstance(command, Bdat | EndOfContent):
+            transaction._content_replies.append(reply)
+            if event.recipient is not None and len(transaction._content_replies) < self._content_answers(
+                transaction
+            ):
+                return
+            if isinstance(command, Bdat) and reply.code >= 300:
+                self._needs_reset = True
+        transaction._outstanding -= 1
+        if transaction._written and not transaction._outstanding:
+            self._decide(transaction)
+
+    def _content_answers(self, transaction: Transaction) -> int:
+        return sum(reply.code < 300 for reply in transaction._rcpt_replies)
+
+    def _handle_data(self, transaction: Transaction, reply: Reply) -> None:
+        if not reply.is_intermediate:
+            transaction._data_reply = reply
+            self._needs_reset = True
+            transaction._written = True
+            self._writing = None
+            return
+        # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).
+        if self._protocol.state is ClientState.CONTENT:
+            self._protocol.send_content(transaction.content)
+        self._protocol.end_content()
+        transaction._outstanding += 1
+        self._content_written(transaction)
+
+    def _decide(self, transaction: Transaction) -> None:
+        self._unanswered.popleft()
+        self._octets -= len(transaction.content)
+        mail = transaction._mail_reply
+        if mail is not None and mail.code == 503 and transaction._pipelined and not self._cautious:
+            # It came too early for this server: nothing of it was taken.
+            self._cautious = True
+            self._queue.appendleft(transaction)
+            return
+        self.outcomes.append((transaction, transaction._outcome()))
+
+    def abandon(self, error: MailError, *, unsent_octets: int = 0) -> None:
+        """Decide what the end of the session leaves undecided.
+
+        Args:
+            error: why it ended.
+            unsent_octets: how many octets of output, the last ones, certainly did not leave.
+        """
+        said_421 = self.is_closing
+        self.is_closing = True
+        left = self._protocol.octets_sent - unsent_octets
+        for transaction in self._unanswered:
+            # Behind a 421 nothing was looked at: the answers come in order (RFC 5321 §3.8).
+            wholly_written = 0 < transaction._end <= left and not (
+                said_421 and transaction._mail_reply is None
+            )
+            if wholly_written:
+                self.outcomes.append((transaction, transaction._outcome(error)))
+            else:
+                self.unsent.append(transaction)
+        self.unsent += self._queue
+        self._unanswered.clear()
+        self._queue.clear()
+        self._writing = None
+        self._octets = 0

@@ -1,0 +1,128 @@
+"""SMTP replies (RFC 5321 §4.2) with enhanced status codes (RFC 2034, RFC 3463)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+from ..errors import RemoteProtocolError, printable
+from ..wire import encode_argument
+
+__all__ = ["Reply", "parse_reply", "reply_line_is_last"]
+
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r?\n")
+_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_TEXT_WIDTH = 480  # leaves room for the codes in a line of 512 octets (RFC 5321 §4.5.3.1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply, of one or more lines.
+
+    Args:
+        code: 200 to 599.
+        text: what is for people; lines are separated by LF.
+        enhanced_status_code: such as `5.1.1`; its class is the first digit of `code`.
+
+    Raises:
+        ValueError: a field is out of its range, or `text` holds control characters.
+
+    RFC 5321 §4.2
+    """
+
+    code: int
+    text: str = ""
+    enhanced_status_code: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.code <= 599:
+            raise ValueError(f"a reply code lies between 200 and 599, not {self.code}")
+        if _CONTROL.search(self.text):
+            raise ValueError(f"reply text holds control characters: {printable(self.text)!r}")
+        enhanced = self.enhanced_status_code
+        if enhanced is not None and not (_ENHANCED.fullmatch(enhanced) and enhanced[0] == str(self.code)[0]):
+            raise ValueError(f"{enhanced!r} is not an enhanced status code for a {self.code} reply")
+
+    @property
+    def lines(self) -> list[str]:
+        """The text, line by line; at least one."""
+        return self.text.split("\n")
+
+    @property
+    def is_positive(self) -> bool:
+        """2yz: done."""
+        return self.code < 300
+
+    @property
+    def is_intermediate(self) -> bool:
+        """3yz: go on."""
+        return 300 <= self.code < 400
+
+    @property
+    def is_transient(self) -> bool:
+        """4yz: the same may succeed later."""
+        return 400 <= self.code < 500
+
+    @property
+    def is_permanent(self) -> bool:
+        """5yz: the same will fail again."""
+        return self.code >= 500
+
+    def __str__(self) -> str:
+        parts = [str(self.code), self.enhanced_status_code, printable(self.text.replace("\n", " / "), 1000)]
+        return " ".join(part for part in parts if part)
+
+    def encode(self) -> bytes:
+        """Return the octets of the reply; long lines are broken."""
+        return _encode(self)
+
+
+@functools.lru_cache(maxsize=512)
+def _encode(reply: Reply) -> bytes:
+    lines = [
+        line[start : start + _TEXT_WIDTH]
+        for line in reply.lines
+        for start in range(0, max(len(line), 1), _TEXT_WIDTH)
+    ]
+    enhanced = f"{reply.enhanced_status_code} " if reply.enhanced_status_code else ""
+    octets = [encode_argument(enhanced + line.replace("\t", " "), "reply text") for line in lines]
+    code = b"%d" % reply.code
+    head = b"".join(code + b"-" + line + b"\r\n" for line in octets[:-1])
+    return head + code + b" " + octets[-1] + b"\r\n"
+
+
+def reply_line_is_last(line: bytes) -> bool:
+    """Whether a line ends its reply: anything but a hyphen follows the code."""
+    return line[3:4] != b"-"
+
+
+@functools.lru_cache(maxsize=512)
+def parse_reply(*lines: bytes) -> Reply:
+    """Parse the lines of one reply, with their line endings (a bare LF is tolerated).
+
+    Raises:
+        RemoteProtocolError: they are not a reply, or their codes differ.
+
+    RFC 5321 §4.2.1
+    """
+    code = lines[0][:3]
+    texts = []
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise RemoteProtocolError(f"not a reply: {printable(line)!r}", cure="is this an SMTP server?")
+        if match[1] != code:
+            raise RemoteProtocolError(f"reply codes differ within one reply: {printable(line)!r}")
+        texts.append(_decode(match[3] or b""))
+    enhanced = _ENHANCED.match(texts[0])
+    if enhanced is None or enhanced[1][0] != chr(code[0]):
+        return Reply(int(code), "\n".join(texts))
+    prefix = enhanced[1]
+    return Reply(int(code), "\n".join(text.removeprefix(prefix).lstrip(" ") for text in texts), prefix)
+
+
+def _decode(octets: bytes) -> str:
+    text = octets.decode("utf-8", "backslashreplace")
+    return printable(text, len(text)) if _CONTROL.search(text) else text

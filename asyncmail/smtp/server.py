@@ -1,0 +1,520 @@
+"""The server's end of an SMTP or LMTP session, without input or output of its own."""
+
+from __future__ import annotations
+
+from ..errors import (
+    AddressSyntaxError,
+    AuthenticationError,
+    LimitExceeded,
+    LocalProtocolError,
+    MailError,
+    PlaintextAfterStartTLS,
+    printable,
+)
+from ..sasl import Attempt, Challenge, ServerMechanism, encode_base64, make_timestamp
+from ..wire import BareNewlines, Direction, DotUnstuffer, NewlineNormalizer, ReceiveBuffer, Signal, Trace
+from .commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Command,
+    Data,
+    Ehlo,
+    EndOfContent,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Rcpt,
+    Rset,
+    Starttls,
+    UnknownCommand,
+    Vrfy,
+    parse_command,
+)
+from .events import (
+    AuthenticationReceived,
+    CommandAnswered,
+    CommandReceived,
+    CommandRejected,
+    ConnectionEnded,
+    ContentEnded,
+    ContentReceived,
+    ServerEvent,
+)
+from .limits import ServerLimits
+from .offer import ServerOffer
+from .parameters import BodyType
+from .replies import Reply
+from .states import SERVER_ANSWERS, SERVER_RECEIVES, Answer, ServerState
+
+__all__ = ["ServerProtocol"]
+
+_END_OF_CONTENT = EndOfContent()
+_HELLOS = (Ehlo, Helo, Lhlo)
+
+_ACCEPTED: dict[type[Command], Reply] = {
+    Mail: Reply(250, "OK", "2.1.0"),
+    Rcpt: Reply(250, "OK", "2.1.5"),
+    Data: Reply(354, "Go ahead, end with a lone dot"),
+    EndOfContent: Reply(250, "Message accepted", "2.6.0"),
+    Rset: Reply(250, "OK", "2.0.0"),
+    Quit: Reply(221, "Goodbye", "2.0.0"),
+    Vrfy: Reply(252, "Try it with RCPT", "2.5.2"),
+    Expn: Reply(502, "Lists are not expanded", "5.5.1"),
+    Help: Reply(214, "See RFC 5321", "2.0.0"),
+    Noop: Reply(250, "OK", "2.0.0"),
+    Starttls: Reply(220, "Go ahead", "2.0.0"),
+    Auth: Reply(235, "Authenticated", "2.7.0"),
+    AuthResponse: Reply(235, "Authenticated", "2.7.0"),
+}
+_BARE_NEWLINE = Reply(550, "Lines end in CRLF: the content holds a bare CR or LF", "5.6.0")
+_BARE_NEWLINE_IN_COMMAND = Reply(500, "Lines end in CRLF", "5.5.2")
+_CHUNK_ACCEPTED = Reply(250, "Chunk received", "2.0.0")
+_OUT_OF_SEQUENCE = "5.5.1"
+
+
+class ServerProtocol:
+    """Octets in, commands and content out as events; replies in, octets out.
+
+    One command is handled at a time: after an event that waits for an answer, `next_event` says PAUSED until `send` or
+    `accept` was called, however much has arrived. What the tables of states, the limits and the offer do not allow is
+    answered here.
+
+    Args:
+        offer: what clients may do.
+        limits: what a client may send.
+        trace: called with each line of the session, secrets replaced.
+
+    RFC 5321, RFC 2033, RFC 2920, RFC 3030, RFC 3207, RFC 4954
+    """
+
+    def __init__(
+        self,
+        *,
+        offer: ServerOffer | None = None,
+        limits: ServerLimits | None = None,
+        trace: Trace | None = None,
+    ) -> None:
+        self.trace = trace
+        self._offer = offer or ServerOffer()
+        self._limits = limits or ServerLimits()
+        self._encrypted = self._offer.encrypted
+        self._authenticated = False
+        self._buffer = ReceiveBuffer()
+        self._output: list[bytes] = []
+        self._state = ServerState.GREETING
+        self._handled: Command | None = None  # waits for its reply
+        self._replies_due = 1  # to the content; in LMTP one for each recipient
+        self._mail: Mail | None = None
+        self._recipients = 0
+        self._unstuffer = DotUnstuffer()
+        self._normalizer = NewlineNormalizer()
+        self._content_octets = 0
+        self._refusal: Reply | None = None  # of the content that is being read
+        self._chunk: Bdat | None = None
+        self._chunk_left = 0
+        self._chunk_rejection: Reply | None = None  # of a BDAT whose octets have to be read all the same
+        self._mechanism: ServerMechanism | None = None
+        self._skipping = False  # the rest of a line that was too long
+        self._commands = 0
+        self._errors = 0
+        self._at_eof = False
+
+    def __repr__(self) -> str:
+        handled = self._handled.verb if self._handled else "nothing"
+        return f"<smtp.ServerProtocol {self._state.value}, {handled} in hand, {len(self._buffer)} unread>"
+
+    @property
+    def state(self) -> ServerState:
+        """Where the session stands, by the replies sent so far."""
+        return self._state
+
+    @property
+    def in_flight(self) -> tuple[Command, ...]:
+        """The command that waits for its reply, if there is one."""
+        return () if self._handled is None else (self._handled,)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether MAIL was accepted and the content not yet answered."""
+        return self._mail is not None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the session is protected by TLS."""
+        return self._encrypted
+
+    # --- input
+
+    def receive_data(self, data: bytes) -> None:
+        """Store octets that came from the client."""
+        self._buffer.append(data)
+
+    def receive_eof(self) -> None:
+        """Note that no more will come."""
+        self._at_eof = True
+
+    def next_event(self) -> ServerEvent | Signal:
+        """Return what the client did next, as far as it can be told: one command at most. Raises nothing."""
+        state = self._state
+        if self._handled is not None or (state not in SERVER_RECEIVES and self._chunk is None):
+            return Signal.PAUSED
+        if self._chunk is not None:
+            return self._read_chunk(self._chunk)
+        if state is ServerState.CONTENT:
+            return self._read_content()
+        if self._skipping and not self._buffer.skip_line():
+            return self._needs_data()
+        self._skipping = False
+        return self._read_line()
+
+    def _needs_data(self) -> ServerEvent | Signal:
+        return ConnectionEnded() if self._at_eof else Signal.NEED_DATA
+
+    def _read_line(self) -> ServerEvent | Signal:
+        exchanging = self._state is ServerState.AUTHENTICATION
+        limit = self._limits.authentication_line if exchanging else self._limits.command_line
+        try:
+            line = self._buffer.take_line(max(limit, self._auth_line_limit()), "command_line")
+        except LimitExceeded:
+            self._skipping = True
+            return self._reject(
+                f"<a line of more than {limit} octets>", Reply(500, "The line is too long", "5.5.2")
+            )
+        if line is None:
+            return self._needs_data()
+        if line[-2:] != b"\r\n":
+            return self._reject(f"<a line of {len(line)} octets>", _BARE_NEWLINE_IN_COMMAND)
+        try:
+            command = AuthResponse.parse(line[:-2].decode()) if exchanging else parse_command(line[:-2])
+        except UnknownCommand as error:
+            return self._reject(str(error), Reply(500, "Not a command known here", "5.5.2"))
+        except AuthenticationError as error:
+            return self._reject("<an authentication line>", Reply(501, error.problem, "5.5.2"))
+        except AddressSyntaxError as error:
+            path_code = "5.1.7" if line[:4].upper() == b"MAIL" else "5.1.3"
+            return self._reject(printable(line[:-2]), Reply(501, printable(error.problem), path_code))
+        except UnicodeDecodeError:
+            return self._reject(
+                f"<a line of {len(line)} octets>", Reply(500, "The line is not UTF-8", "5.5.2")
+            )
+        except MailError as error:
+            return self._reject(printable(line[:-2]), Reply(501, printable(error.problem), "5.5.4"))
+        except ValueError as error:
+            return self._reject(f"<a line of {len(line)} octets>", Reply(501, printable(error), "5.5.4"))
+        return self._handle(command)
+
+    def _auth_line_limit(self) -> int:
+        """An initial response makes AUTH longer than other commands (RFC 4954 §4)."""
+        return self._limits.authentication_line if self._buffer.starts_with(b"AUTH ") else 0
+
+    def _handle(self, command: Command) -> ServerEvent | Signal:
+        if self.trace is not None:
+            self.trace(Direction.RECEIVED, str(command))
+        self._commands += 1
+        if self._commands > self._limits.commands:
+            return self._end(str(command), Reply(421, "Too many commands in one session", "4.7.0"))
+        refusal = self._refusal_of(command)
+        if isinstance(command, Bdat):
+            return self._begin_chunk(command, refusal)
+        if refusal is not None:
+            return self._reject(str(command), refusal)
+        self._handled = command
+        if isinstance(command, Noop):
+            self.accept()
+            return CommandAnswered(command)
+        if isinstance(command, Auth | AuthResponse):
+            return self._authenticate(command)
+        return CommandReceived(command)
+
+    def _refusal_of(self, command: Command) -> Reply | None:
+        """Why tables, offer or limits do not allow this command now."""
+        kind = type(command)
+        offer = self._offer
+        if kind in _HELLOS and (kind is Lhlo) is not offer.lmtp:
+            return Reply(500, f"This is {'LMTP: use LHLO' if offer.lmtp else 'SMTP: use EHLO'}", "5.5.1")
+        if kind not in SERVER_RECEIVES[self._state]:
+            return self._out_of_sequence(command)
+        match command:
+            case Mail():
+                if offer.require_tls and not self._encrypted:
+                    return Reply(530, "Use STARTTLS first", "5.7.0")
+                if offer.require_authentication and not self._authenticated:
+                    return Reply(530, "Authentication is required", "5.7.0")
+                if command.size is not None and command.size > self._limits.message_size:
+                    return Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
+                if command.parameters:
+                    return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
+                if not command.sender.isascii() and not command.smtputf8:
+                    return Reply(553, "A non-ASCII address needs the parameter SMTPUTF8", "5.6.7")
+                if command.body is BodyType.BINARY_MIME:
+                    return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
+            case Rcpt():
+                if self._recipients >= self._limits.recipients:
+                    return Reply(452, f"At most {self._limits.recipients} recipients are accepted", "4.5.3")
+                if command.parameters:
+                    return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
+                if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
+                    return Reply(553, "A non-ASCII address needs the parameter SMTPUTF8", "5.6.7")
+            case Starttls():
+                if self._encrypted:
+                    return Reply(503, "TLS is active already", _OUT_OF_SEQUENCE)
+                if not offer.starttls:
+                    return Reply(502, "TLS is not available", "5.5.1")
+            case Auth():
+                if self._authenticated:
+                    return Reply(503, "Already authenticated", _OUT_OF_SEQUENCE)
+                if not offer.authentication:
+                    return Reply(502, "Authentication is not available", "5.5.1")
+                if command.mechanism not in offer.mechanisms_for(encrypted=self._encrypted):
+                    if not self._encrypted and command.mechanism in offer.mechanisms_for(encrypted=True):
+                        return Reply(538, "This mechanism needs TLS", "5.7.11")
+                    return Reply(504, "The mechanism is not offered", "5.5.4")
+        return None
+
+    def _out_of_sequence(self, command: Command) -> Reply:
+        match self._state, command:
+            case ServerState.HELLO, _:
+                text = f"Say {'LHLO' if self._offer.lmtp else 'EHLO'} first"
+            case _, Mail():
+                text = "A transaction is under way: use RSET"
+            case _, Rcpt():
+                text = "Use MAIL first"
+            case ServerState.SENDER, Data() | Bdat():
+                return Reply(503, "No valid recipients", "5.5.1")
+            case _:
+                text = "Not in this state of the session"
+        return Reply(503, text, _OUT_OF_SEQUENCE)
+
+    def _authenticate(self, command: Auth | AuthResponse) -> ServerEvent:
+        try:
+            if isinstance(command, Auth):
+                mechanisms = self._offer.mechanisms_for(encrypted=self._encrypted)
+                self._mechanism = mechanisms[command.mechanism](make_timestamp(self._offer.hostname))
+                step = self._mechanism.start(command.initial_response)
+            elif command.response is None:
+                return self._reject("*", Reply(501, "Authentication was given up", "5.7.0"))
+            else:
+                assert self._mechanism is not None  # it sent the challenge
+                step = self._mechanism.respond(command.response)
+        except AuthenticationError as error:
+            return self._reject(str(command), Reply(501, printable(error.problem), "5.5.2"))
+        if isinstance(step, Attempt):
+            return AuthenticationReceived(step)
+        assert isinstance(step, Challenge)
+        self.send(Reply(334, encode_base64(step.data).decode("ascii")))
+        return CommandAnswered(command)
+
+    def _reject(self, line: str, reply: Reply) -> CommandRejected:
+        """Answer what cannot be handled; enough of it ends the session."""
+        if reply.code != 452:
+            self._errors += 1
+        if self._errors > self._limits.errors:
+            return self._end(line, Reply(421, "Too many errors in one session", "4.7.0"))
+        if self._state is ServerState.AUTHENTICATION:
+            self._state = ServerState.READY
+        self._answer(reply)
+        return CommandRejected(line, reply)
+
+    def _end(self, line: str, reply: Reply) -> CommandRejected:
+        self._answer(reply)
+        self._state = ServerState.CLOSED
+        return CommandRejected(line, reply)
+
+    # --- content
+
+    def _read_content(self) -> ServerEvent | Signal:
+        while True:
+            data = self._unstuffer.take(self._buffer)
+            if data:
+                event = self._take_content(data)
+                if event is not None:
+                    return event
+            elif self._unstuffer.finished:
+                self._unstuffer = DotUnstuffer()
+                return self._end_content(_END_OF_CONTENT)
+            else:
+                return self._needs_data()
+
+    def _take_content(self, data: bytes) -> ContentReceived | None:
+        self._content_octets += len(data)
+        if self._content_octets > self._limits.message_size:
+            self._refusal = Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
+        data = self._normalizer.feed(data)
+        if self._normalizer.repaired and self._offer.bare_newlines is BareNewlines.REJECT:
+            self._refusal = self._refusal or _BARE_NEWLINE
+        return ContentReceived(data) if data and self._refusal is None else None
+
+    def _end_content(self, command: Command) -> ContentEnded:
+        if self.trace is not None:
+            self.trace(Direction.RECEIVED, f"<{self._content_octets} octets of content>")
+        self._normalizer = NewlineNormalizer()
+        self._content_octets = 0
+        self._replies_due = self._recipients if self._offer.lmtp else 1
+        self._handled = command
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            while self._handled is not None:
+                self.send(refusal)
+        return ContentEnded(refusal)
+
+    def _begin_chunk(self, command: Bdat, rejection: Reply | None) -> ServerEvent | Signal:
+        self._chunk = command
+        self._chunk_left = command.size
+        # RFC 3030 §2: the octets follow whatever the answer is going to be.
+        self._chunk_rejection = rejection
+        if rejection is None:
+            self._state = ServerState.CHUNK
+        return self._read_chunk(command)
+
+    def _read_chunk(self, command: Bdat) -> ServerEvent | Signal:
+        while self._chunk_left:
+            data = self._buffer.take(self._chunk_left)
+            if not data:
+                return self._needs_data()
+            self._chunk_left -= len(data)
+            if self._chunk_rejection is None and (event := self._take_content(data)) is not None:
+                return event
+        self._chunk = None
+        rejection, self._chunk_rejection = self._chunk_rejection, None
+        if rejection is not None:
+            return self._reject(str(command), rejection)
+        # A CR at the very end of the content was held back.
+        if command.last and self._normalizer.finish() and self._offer.bare_newlines is BareNewlines.REJECT:
+            self._refusal = self._refusal or _BARE_NEWLINE
+        if command.last or self._refusal is not None:
+            return self._end_content(_END_OF_CONTENT)
+        self._state = ServerState.CHUNKS
+        self._write(_CHUNK_ACCEPTED)
+        return CommandAnswered(command)
+
+    # --- output
+
+    def send(self, reply: Reply) -> None:
+        """Answer the command or content in hand, or greet.
+
+        A positive or intermediate reply moves the session on, a negative one leaves it where it was; 421 ends it.
+
+        Raises:
+            LocalProtocolError: nothing waits for a reply, or not for one of this class.
+        """
+        if self._state is ServerState.GREETING:
+            self._state = ServerState.HELLO if reply.is_positive else ServerState.CLOSED
+            self._write(reply)
+            return
+        handled = self._handled
+        if handled is None:
+            raise LocalProtocolError(f"nothing waits for the reply {reply}")
+        is_legal = reply.code >= 400 or (type(handled), _class_of(reply)) in SERVER_ANSWERS
+        if not is_legal and not isinstance(handled, Noop | Help | Vrfy | Expn):
+            raise LocalProtocolError(f"{handled.verb} cannot be answered {reply}")
+        if isinstance(handled, Auth | AuthResponse) and reply.code >= 400:
+            self._errors += 1
+        self._answer(reply)
+
+    def accept(self) -> None:
+        """Answer yes to the command or content in hand, with the usual reply.
+
+        Raises:
+            LocalProtocolError: nothing waits for a reply.
+        """
+        handled = self._handled
+        if handled is None:
+            raise LocalProtocolError("nothing waits for a reply")
+        if isinstance(handled, Ehlo | Lhlo):
+            offer = self._offer
+            keywords = offer.keywords(
+                encrypted=self._encrypted,
+                authenticated=self._authenticated,
+                message_size=self._limits.message_size,
+            )
+            self.send(Reply(250, "\n".join([offer.hostname, *keywords])))
+        elif isinstance(handled, Helo):
+            self.send(Reply(250, self._offer.hostname))
+        else:
+            reply = _ACCEPTED[type(handled)]
+            while self._handled is handled:
+                self.send(reply)
+
+    def _answer(self, reply: Reply) -> None:
+        self._write(reply)
+        handled = self._handled
+        if reply.code == 421:
+            self._handled = None
+            self._state = ServerState.CLOSED
+            return
+        if handled is None:
+            return
+        if isinstance(handled, EndOfContent):
+            self._replies_due -= 1
+            if self._replies_due > 0:
+                return
+        self._handled = None
+        state = SERVER_ANSWERS.get((type(handled), _class_of(reply)))
+        if state is None:
+            return
+        self._state = state
+        if isinstance(handled, Mail):
+            self._mail = handled
+            self._recipients = 0
+        elif isinstance(handled, Rcpt):
+            self._recipients += 1
+        elif isinstance(handled, EndOfContent | Rset | Ehlo | Helo | Lhlo):
+            self._mail = None
+            self._forget_content()
+        elif isinstance(handled, Auth | AuthResponse) and reply.is_positive:
+            self._authenticated = True
+
+    def _forget_content(self) -> None:
+        if self._content_octets:
+            self._content_octets = 0
+            self._normalizer = NewlineNormalizer()
+
+    def _write(self, reply: Reply) -> None:
+        octets = reply.encode()
+        self._output.append(octets)
+        if self.trace is not None:
+            for line in ["334 ****"] if reply.code == 334 else octets.decode().splitlines():
+                self.trace(Direction.SENT, line)
+
+    def shut_down(self, reply: Reply) -> None:
+        """End the session now, with 421 and whatever was in hand unanswered (RFC 5321 §3.8)."""
+        self._handled = None
+        self._write(reply)
+        self._state = ServerState.CLOSED
+
+    def data_to_send(self) -> list[bytes]:
+        """Return what is to be written, and forget it."""
+        output, self._output = self._output, []
+        return output
+
+    def send_failed(self) -> None:
+        """Note that octets were lost on their way out: the session is over."""
+        self._handled = None
+        self._state = ServerState.ERROR
+
+    def start_tls(self) -> None:
+        """Note that TLS starts now; all that the client said before is forgotten (RFC 3207 §4.2).
+
+        Raises:
+            LocalProtocolError: STARTTLS was not accepted just before.
+            PlaintextAfterStartTLS: octets had arrived that the handshake does not protect.
+        """
+        if self._state is not ServerState.HANDSHAKE:
+            raise LocalProtocolError(f"TLS cannot start in the state {self._state.value!r}")
+        if len(self._buffer):
+            self._state = ServerState.ERROR
+            raise PlaintextAfterStartTLS(f"{len(self._buffer)} octets arrived between STARTTLS and TLS")
+        self._state = ServerState.HELLO
+        self._encrypted = True
+        self._authenticated = False
+
+
+def _class_of(reply: Reply) -> Answer:
+    return (
+        Answer.POSITIVE if reply.code < 300 else Answer.INTERMEDIATE if reply.code < 400 else Answer.NEGATIVE
+    )
