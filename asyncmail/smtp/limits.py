@@ -33,7 +33,8 @@ class ServerLimits:
         recipients: accepted in one transaction. RFC 5321 §4.5.3.1.8 asks for 100.
         commands: in one session, whatever they are. No RFC number: bounds a client that never ends; bulk senders
             use three or four for each message.
-        errors: commands answered 500, 501, 502, 503 or 555, and failed authentications, before the session ends.
+        errors: rejected commands and failed authentications without a message in between, before the session ends.
+            No RFC number: stops dictionary attacks and peers that speak another protocol.
     """
 
     command_line: int = 2_048

@@ -75,6 +75,11 @@ _BARE_NEWLINE = Reply(550, "Lines end in CRLF: the content holds a bare CR or LF
 _BARE_NEWLINE_IN_COMMAND = Reply(500, "Lines end in CRLF", "5.5.2")
 _CHUNK_ACCEPTED = Reply(250, "Chunk received", "2.0.0")
 _OUT_OF_SEQUENCE = "5.5.1"
+_NO_SENDER = Reply(503, "Use MAIL first", _OUT_OF_SEQUENCE)
+_NO_RECIPIENTS = Reply(503, "No valid recipients", _OUT_OF_SEQUENCE)
+_TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients", "4.5.3")
+# A client that pipelines gets these for what it had sent before it knew: no fault of its own.
+_CONSEQUENCES = frozenset((_NO_SENDER, _NO_RECIPIENTS, _TOO_MANY_RECIPIENTS))
 
 
 class ServerProtocol:
@@ -255,7 +260,7 @@ class ServerProtocol:
                     return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
             case Rcpt():
                 if self._recipients >= self._limits.recipients:
-                    return Reply(452, f"At most {self._limits.recipients} recipients are accepted", "4.5.3")
+                    return _TOO_MANY_RECIPIENTS
                 if command.parameters:
                     return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
                 if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
@@ -283,9 +288,9 @@ class ServerProtocol:
             case _, Mail():
                 text = "A transaction is under way: use RSET"
             case _, Rcpt():
-                text = "Use MAIL first"
-            case ServerState.SENDER, Data() | Bdat():
-                return Reply(503, "No valid recipients", "5.5.1")
+                return _NO_SENDER
+            case _, Data() | Bdat():
+                return _NO_RECIPIENTS
             case _:
                 text = "Not in this state of the session"
         return Reply(503, text, _OUT_OF_SEQUENCE)
@@ -311,7 +316,7 @@ class ServerProtocol:
 
     def _reject(self, line: str, reply: Reply) -> CommandRejected:
         """Answer what cannot be handled; enough of it ends the session."""
-        if reply.code != 452:
+        if reply not in _CONSEQUENCES:
             self._errors += 1
         if self._errors > self._limits.errors:
             return self._end(line, Reply(421, "Too many errors in one session", "4.7.0"))
@@ -328,17 +333,14 @@ class ServerProtocol:
     # --- content
 
     def _read_content(self) -> ServerEvent | Signal:
-        while True:
+        while not self._unstuffer.finished:
             data = self._unstuffer.take(self._buffer)
-            if data:
-                event = self._take_content(data)
-                if event is not None:
-                    return event
-            elif self._unstuffer.finished:
-                self._unstuffer = DotUnstuffer()
-                return self._end_content(_END_OF_CONTENT)
-            else:
+            if data and (event := self._take_content(data)) is not None:
+                return event
+            if not data and not self._unstuffer.finished:
                 return self._needs_data()
+        self._unstuffer = DotUnstuffer()
+        return self._end_content(_END_OF_CONTENT)
 
     def _take_content(self, data: bytes) -> ContentReceived | None:
         self._content_octets += len(data)
@@ -464,6 +466,8 @@ class ServerProtocol:
         elif isinstance(handled, Rcpt):
             self._recipients += 1
         elif isinstance(handled, EndOfContent | Rset | Ehlo | Helo | Lhlo):
+            if isinstance(handled, EndOfContent) and reply.is_positive:
+                self._errors = 0
             self._mail = None
             self._forget_content()
         elif isinstance(handled, Auth | AuthResponse) and reply.is_positive:
