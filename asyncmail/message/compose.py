@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .attachments import AttachmentLike
     from .envelope import Addresses, AddressLike
 
-__all__ = ["compose", "list_unsubscribe", "set_body", "set_field", "unsubscribe_fields"]
+__all__ = ["compose", "set_body", "set_field", "unsubscribe_fields"]
 
 # Transfer encodings that every server takes; what is composed can then be signed.
 _POLICY = default.clone(cte_type="7bit")
@@ -109,11 +109,6 @@ def unsubscribe_fields(uris: str | Sequence[str]) -> list[tuple[str, str]]:
                 f"{printable(uri)!r} cannot be an address to unsubscribe at",
                 cure="write an https: or mailto: URI, other characters percent-encoded",
             )
-    return list_unsubscribe(uris)
-
-
-def list_unsubscribe(uris: Sequence[str]) -> list[tuple[str, str]]:
-    """`unsubscribe_fields` of URIs that are known to be such."""
     if not uris:
         return []
     fields = [("List-Unsubscribe", ", ".join([f"<{uri}>" for uri in uris]))]

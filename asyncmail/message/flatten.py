@@ -34,7 +34,7 @@ from .identity import ascii_domain, make_message_id, now_field
 if TYPE_CHECKING:
     from email.headerregistry import BaseHeader
 
-__all__ = ["Prepared", "flatten", "header_end", "prepare"]
+__all__ = ["Prepared", "flatten", "header_end", "prepare", "write"]
 
 _BLIND = ("Bcc", "Resent-Bcc")
 _CRLF = "\r\n"
@@ -142,11 +142,25 @@ def flatten(message: MessageLike | bytes) -> bytes:
     output = io.BytesIO()
     if "Date" not in message:
         output.write(b"Date: %b\r\n" % now_field().encode("ascii"))
+    if "Message-ID" not in message:
+        output.write(b"Message-ID: %b\r\n" % make_message_id(_domain(message)).encode("ascii"))
+    output.write(write(written, utf8=_has_utf8_local_part(message)))
+    octets = output.getvalue()
+    return octets if octets.endswith(b"\r\n") else octets + b"\r\n"
+
+
+def write(message: MessageLike, *, utf8: bool = False) -> bytes:
+    """Write a message as it is, but for its line endings; it may get boundaries that it lacked.
+
+    Args:
+        utf8: whether header fields are written in UTF-8.
+
+    Raises:
+        MessageError: the message has no octets.
+    """
+    output = io.BytesIO()
     try:
-        if "Message-ID" not in message:
-            output.write(b"Message-ID: %b\r\n" % make_message_id(_domain(message)).encode("ascii"))
-        policy = _UTF8_WIRE if _has_utf8_local_part(message) else _WIRE
-        BytesGenerator(output, mangle_from_=False, policy=policy).flatten(written)
+        BytesGenerator(output, mangle_from_=False, policy=_UTF8_WIRE if utf8 else _WIRE).flatten(message)
     except MessageError:
         raise
     except (email.errors.MessageError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -154,8 +168,7 @@ def flatten(message: MessageLike | bytes) -> bytes:
             f"the message cannot be written: {printable(error)}",
             cure="give each part text in its charset, or bytes with a transfer encoding",
         ) from error
-    octets = output.getvalue()
-    return octets if octets.endswith(b"\r\n") else octets + b"\r\n"
+    return output.getvalue()
 
 
 class _WirePolicy(EmailPolicy):
