@@ -37,8 +37,14 @@ def encode_domain(domain: str, address: str, position: int = 0) -> str:
     RFC 5321 §4.1.2; RFC 5891 with the mapping of UTS #46.
     """
     if domain.startswith("["):
-        _check_literal(domain, address, position)
-        return domain
+        if _is_literal(domain):
+            return domain
+        raise AddressSyntaxError(
+            address,
+            f"{printable(domain)} is not an address literal",
+            position=position,
+            cure="write [192.0.2.1] or [IPv6:2001:db8::1]",
+        )
     if len(domain) > MAX_DOMAIN:
         raise AddressSyntaxError(
             address, f"the domain is longer than {MAX_DOMAIN} octets", position=position, cure="shorten it"
@@ -57,7 +63,10 @@ def encode_domain(domain: str, address: str, position: int = 0) -> str:
             ) from None
     # The mapping can bring forth any ASCII character (U+FF20 becomes "@"), so this comes after it.
     if not _DOMAIN.fullmatch(encoded) or len(encoded) > MAX_DOMAIN:
-        raise _explain(encoded, address, position)
+        problem, cure, offset = _explain(encoded)
+        if encoded is not domain:
+            offset = 0
+        raise AddressSyntaxError(address, problem, position=position + offset, cure=cure)
     return encoded
 
 
@@ -67,45 +76,36 @@ def _to_a_labels(domain: str) -> str:
     return ".".join(label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels)
 
 
-def _explain(domain: str, address: str, position: int) -> AddressSyntaxError:
-    """The error for an ASCII domain that is not one, as precise as can be."""
+def _explain(domain: str) -> tuple[str, str, int]:
+    """What is wrong with an ASCII domain, what to do about it, and the offset of the first label concerned."""
+    if not domain:
+        return "the domain is empty", "write local-part@domain", 0
     offset = 0
-    problem, cure = f"the domain is longer than {MAX_DOMAIN} octets in ASCII", "shorten it"
     for label in domain.split("."):
         if not label:
-            problem, cure = "the domain has an empty label", "remove the surplus dot"
-        elif len(label) > _MAX_LABEL:
-            problem, cure = f"a label of the domain is longer than {_MAX_LABEL} octets", "shorten it"
-        elif label[0] == "-" or label[-1] == "-":
-            problem, cure = "a label of the domain begins or ends with a hyphen", "remove the hyphen"
-        elif not _DOMAIN.fullmatch(label):
-            problem, cure = (
-                "the domain holds a character that no domain has",
-                "use letters, digits, hyphens and dots",
-            )
-        else:
-            offset += len(label) + 1
-            continue
-        break
-    return AddressSyntaxError(address, problem, position=position + min(offset, len(domain)), cure=cure)
+            return "the domain has an empty label", "remove the surplus dot", offset
+        if len(label) > _MAX_LABEL:
+            return f"a label of the domain is longer than {_MAX_LABEL} octets", "shorten it", offset
+        if label[0] == "-" or label[-1] == "-":
+            return "a label of the domain begins or ends with a hyphen", "remove the hyphen", offset
+        if not _DOMAIN.fullmatch(label):
+            return "the domain holds a character that none has", "use letters, digits, - and .", offset
+        offset += len(label) + 1
+    return f"the domain is longer than {MAX_DOMAIN} octets in ASCII", "shorten it", 0
 
 
-def _check_literal(literal: str, address: str, position: int) -> None:
+def _is_literal(literal: str) -> bool:
+    if not literal.endswith("]"):
+        return False
     content = literal[1:-1]
-    is_ipv6 = content[:5].lower() == "ipv6:"
+    tag, colon, value = content.partition(":")
     try:
-        if is_ipv6 and "%" not in content:  # ipaddress allows a zone
-            ipaddress.IPv6Address(content[5:])
-            return
-        if not is_ipv6:
+        if not colon:
             ipaddress.IPv4Address(content)
-            return
+        elif tag.lower() == "ipv6":
+            ipaddress.IPv6Address(value)
+        else:
+            return _GENERAL_LITERAL.fullmatch(content) is not None
     except ValueError:
-        pass
-    if literal[-1] != "]" or is_ipv6 or not _GENERAL_LITERAL.fullmatch(content):
-        raise AddressSyntaxError(
-            address,
-            f"{printable(literal)} is not an address literal",
-            position=position,
-            cure="write [192.0.2.1] or [IPv6:2001:db8::1]",
-        )
+        return False
+    return "%" not in value  # a zone means something on one machine only

@@ -13,12 +13,16 @@ from .domains import DOMAIN_PATTERN, encode_domain
 
 __all__ = [
     "ATEXT",
+    "DOT_STRING",
     "MAILBOX_PATTERN",
     "MAX_MAILBOX",
+    "UNPRINTABLE",
     "UTF8_NON_ASCII",
     "ScannedMailbox",
     "check_lengths",
+    "quote",
     "scan_mailbox",
+    "write_local_part",
 ]
 
 MAX_LOCAL_PART = 64  # octets as written, RFC 5321 §4.5.3.1.1
@@ -34,7 +38,8 @@ ATEXT = r"!#-'*+\-/-9=?A-Z^-~"
 MAILBOX_PATTERN = rf"(?=[^@]{{1,{MAX_LOCAL_PART}}}@)[{ATEXT}]++(?:\.[{ATEXT}]++)*+@{DOMAIN_PATTERN}"
 
 _FORM = "write local-part@domain"
-_DOT_STRING = re.compile(rf"[{ATEXT}{UTF8_NON_ASCII}]++(?:\.[{ATEXT}{UTF8_NON_ASCII}]++)*+")
+DOT_STRING = re.compile(rf"[{ATEXT}{UTF8_NON_ASCII}]++(?:\.[{ATEXT}{UTF8_NON_ASCII}]++)*+")
+UNPRINTABLE = re.compile(rf"[^ -~{UTF8_NON_ASCII}]")  # in no address, in no part of one
 _QUOTED_STRING = re.compile(rf'"(?:[ !#-\[\]-~{UTF8_NON_ASCII}]|\\[ -~])++"')
 _DOMAIN = re.compile(rf"\[[!-Z^-~]*+\]?|[A-Za-z0-9_.\-{UTF8_NON_ASCII}]++")
 
@@ -56,7 +61,7 @@ def scan_mailbox(text: str, start: int = 0) -> ScannedMailbox:
     RFC 5321 §4.1.2.
     """
     quoted = text.startswith('"', start)
-    local = (_QUOTED_STRING if quoted else _DOT_STRING).match(text, start)
+    local = (_QUOTED_STRING if quoted else DOT_STRING).match(text, start)
     if local is None:
         raise AddressSyntaxError(
             text,
@@ -70,28 +75,34 @@ def scan_mailbox(text: str, start: int = 0) -> ScannedMailbox:
             text,
             "no @ after the local part",
             position=at,
-            cure=f"{_FORM}; a local part with other characters than a-z 0-9 !#$%&'*+-/=?^_`{{|}}~ and single dots"
-            " between them needs double quotes",
+            cure=f"{_FORM}; other characters in the local part than letters, digits, !#$%&'*+-/=?^_`{{|}}~"
+            " and single dots between them need double quotes around it",
         )
-    domain = _DOMAIN.match(text, at + 1)
-    if domain is None:
-        raise AddressSyntaxError(text, "no domain after the @", position=at + 1, cure=_FORM)
-    ascii_domain = encode_domain(domain[0], text, at + 1)
-    check_lengths(local[0], max(domain[0], ascii_domain, key=_octets), text)
-    return ScannedMailbox(at, domain.end(), ascii_domain)
+    found = _DOMAIN.match(text, at + 1)
+    domain = found[0] if found else ""
+    ascii_domain = encode_domain(domain, text, at + 1)
+    check_lengths(local[0], domain, ascii_domain, text)
+    return ScannedMailbox(at, at + 1 + len(domain), ascii_domain)
 
 
-def check_lengths(local_part: str, domain: str, text: str) -> None:
+def check_lengths(local_part: str, domain: str, ascii_domain: str, text: str) -> None:
     """Raise AddressSyntaxError, for `text`, if a mailbox of these parts, as written, is too long for SMTP."""
-    octets = _octets(local_part)
+    octets = len(local_part.encode())
     if octets > MAX_LOCAL_PART:
         raise AddressSyntaxError(
             text, f"the local part has {octets} octets, more than {MAX_LOCAL_PART}", cure="shorten it"
         )
-    octets += 1 + _octets(domain)
+    octets += 1 + max(len(domain.encode()), len(ascii_domain))
     if octets > MAX_MAILBOX:
         raise AddressSyntaxError(text, f"it has {octets} octets, more than {MAX_MAILBOX}", cure="shorten it")
 
 
-def _octets(text: str) -> int:
-    return len(text.encode())
+def quote(text: str) -> str:
+    """Return `text` as a quoted string (RFC 5321 §4.1.2, RFC 5322 §3.2.4)."""
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def write_local_part(value: str) -> str:
+    """Return a local part as it stands in an address: quoted if it has to be (RFC 5321 §4.1.2)."""
+    return value if DOT_STRING.fullmatch(value) else quote(value)
