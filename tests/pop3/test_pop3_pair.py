@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -205,6 +206,9 @@ def test_the_package_is_pure() -> None:
     program = (
         "import sys; before = set(sys.modules); import asyncmail.pop3; print(*set(sys.modules) - before)"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    root = Path(__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    )
     assert "asyncmail.pop3.client" in result.stdout.split()
     assert not impure & set(result.stdout.split())
