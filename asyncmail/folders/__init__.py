@@ -2,6 +2,6 @@
 
 from .folder import Folder, FolderMessage
 from .formats import Flag, FormatKind
-from .maildir import Delivery, Maildir
+from .maildir import Delivery, Maildir, settle
 
-__all__ = ["Delivery", "Flag", "Folder", "FolderMessage", "FormatKind", "Maildir"]
+__all__ = ["Delivery", "Flag", "Folder", "FolderMessage", "FormatKind", "Maildir", "settle"]

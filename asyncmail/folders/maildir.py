@@ -20,7 +20,7 @@ from .files import MaildirFiles, Newline, start_writeback, write_all
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Delivery", "Maildir"]
+__all__ = ["Delivery", "Maildir", "settle"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -142,21 +142,9 @@ class Maildir:
         """Move messages from `tmp/` into `new/` and sync that: the second half.
 
         Raises:
-            FolderError: not all could be moved; `settle` tells which were.
+            FolderError: not all could be moved; `settle` moves the rest.
         """
         await self._run(self._resolved().publish, names)
-
-    async def settle(self, names: Iterable[str]) -> set[str]:
-        """Finish what an earlier process began: publish those still in `tmp/`.
-
-        Returns:
-            The names that are in the Maildir now, read or unread. What is missing was never written, or was
-            taken out again.
-
-        Raises:
-            FolderError: the Maildir cannot be read or written.
-        """
-        return await self._run(self._resolved().settle, set(names))
 
     def discard(self, names: Iterable[str]) -> None:
         """Remove messages from `tmp/`, as far as possible. Synchronous, as clean-up must be."""
@@ -173,6 +161,24 @@ class Maildir:
     async def _run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         with folder_errors(self.path):
             return await in_thread(function, *args)
+
+
+async def settle(path: str, names: Iterable[str]) -> set[str]:
+    """Finish what a process that died began: publish those messages that are still in `tmp/`.
+
+    Args:
+        path: that of the Maildir, without placeholders.
+        names: what `write` or `finish` had returned.
+
+    Returns:
+        The names that are in the Maildir now, read or unread. What is missing was never written, or was taken
+        out again.
+
+    Raises:
+        FolderError: the Maildir cannot be read or written.
+    """
+    with folder_errors(path):
+        return await in_thread(MaildirFiles(path).settle, set(names))
 
 
 class Delivery:

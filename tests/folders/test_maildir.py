@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncmail.errors import ClosedError, FolderError, InputError
-from asyncmail.folders import Maildir
+from asyncmail.folders import Maildir, settle
 from asyncmail.folders.disk import folder_errors
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ async def test_names_are_unique_between_tasks(tmp_path: Path) -> None:
 
 async def test_what_was_left_in_tmp_is_settled(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path / "m")
-    assert await maildir.settle(["never"]) == set()
+    assert await settle(maildir.path, ["never"]) == set()
     in_tmp, in_new, in_cur, removed = await maildir.write([b"1", b"2", b"3", b"4"])
     await maildir.publish([in_new, in_cur, removed])
     os.rename(tmp_path / "m" / "new" / in_cur, tmp_path / "m" / "cur" / f"{in_cur}:2,S")
     os.unlink(tmp_path / "m" / "new" / removed)
-    settled = await maildir.settle([in_tmp, in_new, in_cur, removed, "never"])
+    settled = await settle(maildir.path, [in_tmp, in_new, in_cur, removed, "never"])
     assert settled == {in_tmp, in_new, in_cur}
     assert {file.name for file in files(tmp_path / "m")} == {in_tmp, in_new}
 
@@ -119,7 +119,7 @@ async def test_what_was_left_in_tmp_is_settled(tmp_path: Path) -> None:
 async def test_publishing_what_another_process_settled_is_no_error(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path / "m")
     names = await maildir.write([b"1", b"2"])
-    await maildir.settle(names[:1])
+    await settle(maildir.path, names[:1])
     await maildir.publish(names)
     assert len(files(tmp_path / "m")) == 2
 
@@ -245,7 +245,7 @@ async def test_a_full_disk(small_disk: Path) -> None:
 def test_a_file_size_limit(tmp_path: Path) -> None:
     program = """
         import anyio, resource, signal, sys
-        from asyncmail.folders import Maildir
+        from asyncmail.folders import Maildir, settle
         from asyncmail.errors import FolderError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
