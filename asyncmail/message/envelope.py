@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
-from email.policy import default as _policy
+from email.header import Header
+from email.headerregistry import AddressHeader
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from ..address import check_forward_path, check_reverse_path
-from ..errors import AddressSyntaxError, MessageError
+from ..address import Address, check_forward_path, check_reverse_path
+from ..errors import MessageError
+from .headers import unfold
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -27,6 +29,7 @@ __all__ = [
     "mailboxes",
     "make_envelope",
     "parse_mailboxes",
+    "read_mailboxes",
 ]
 
 
@@ -147,9 +150,19 @@ def mailboxes(addresses: Addresses) -> list[Mailbox]:
 
 
 def parse_mailboxes(field: str) -> list[Mailbox]:
-    """Return the addresses in the value of an address header field, those in groups too."""
-    header = _policy.header_factory("To", field.replace("\r", "").replace("\n", ""))
-    return [Mailbox(address.display_name, address.addr_spec) for address in header.addresses]
+    """Return the addresses in the value of an address header field, those in groups too.
+
+    Raises:
+        AddressSyntaxError: something in it is not an address.
+    """
+    return [Mailbox(address.display_name, address.addr_spec) for address in Address.parse_list(field)]
+
+
+def read_mailboxes(value: object) -> list[Mailbox]:
+    """Return the addresses in a header field as a message object stores it, see `Message.raw_items`."""
+    if isinstance(value, AddressHeader):
+        return [Mailbox(address.display_name, address.addr_spec) for address in value.addresses]
+    return parse_mailboxes(unfold(value.encode() if isinstance(value, Header) else str(value)))
 
 
 def _mailbox(address: AddressLike) -> Mailbox:
@@ -157,10 +170,8 @@ def _mailbox(address: AddressLike) -> Mailbox:
         return Mailbox(address.display_name, address.addr_spec)
     if not _STRUCTURE.search(address):
         return Mailbox("", address.strip(" \t"))  # nothing to parse, and so it is for most messages of a bulk
-    found = parse_mailboxes(address)
-    if len(found) != 1:
-        raise AddressSyntaxError(address, "not exactly one address", cure="pass several as a list of strings")
-    return found[0]
+    parsed = Address.parse(address)
+    return Mailbox(parsed.display_name, parsed.addr_spec)
 
 
 def envelope_from_headers(
@@ -184,13 +195,12 @@ def envelope_from_headers(
     """
     fields = _originator_and_destination(message)
     if sender is None:
-        named = parse_mailboxes(fields.get("sender", "")) or parse_mailboxes(fields.get("from", ""))
+        named = fields("sender") or fields("from")
         if not named:
             raise MessageError("the message has no sender", cure="fill in From, or pass sender=")
         sender = named[0]
     if recipients is None:
-        named = [mailbox for name in ("to", "cc", "bcc") for mailbox in parse_mailboxes(fields.get(name, ""))]
-        recipients = [mailbox.addr_spec for mailbox in named]
+        recipients = [*fields("to"), *fields("cc"), *fields("bcc")]
     return make_envelope(sender, recipients)
 
 
@@ -199,26 +209,30 @@ def make_envelope(sender: AddressLike, recipients: Addresses) -> Envelope:
     return Envelope(sender=addr_spec(sender), recipients=addr_specs(recipients))
 
 
-_ADDRESS_FIELDS = frozenset({"sender", "from", "to", "cc", "bcc"})
 _TRACE_FIELDS = frozenset({"received", "return-path"})
 
 
-def _originator_and_destination(message: MessageLike) -> dict[str, str]:
-    """The five fields that make the envelope, by their names in small letters and without Resent-."""
-    original: dict[str, str] = {}
-    resent: dict[str, str] = {}
+def _originator_and_destination(message: MessageLike) -> Callable[[str], list[Mailbox]]:
+    """A function from the name of one of the five fields, in small letters and without Resent-, to its addresses."""
+    original: list[tuple[str, object]] = []
+    resent: list[tuple[str, object]] = []
     seen: set[str] = set()
     block_is_open = True
-    for field, value in message.items():
+    for field, value in message.raw_items():
         name = field.lower()
         if name.startswith("resent-"):
             # Blocks are prepended and hold each name once: a name that comes again begins an older block.
             block_is_open = block_is_open and name not in seen
             seen.add(name)
-            if block_is_open and name[7:] in _ADDRESS_FIELDS:
-                resent[name[7:]] = str(value)
+            if block_is_open:
+                resent.append((name[7:], value))
         elif name in _TRACE_FIELDS:
             block_is_open = block_is_open and not seen
-        elif name in _ADDRESS_FIELDS:
-            original[name] = f"{original[name]}, {value}" if name in original else str(value)
-    return resent if seen else original
+        else:
+            original.append((name, value))
+    chosen = resent if seen else original
+
+    def addresses_of(name: str) -> list[Mailbox]:
+        return [mailbox for field, value in chosen if field == name for mailbox in read_mailboxes(value)]
+
+    return addresses_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..address import check_forward_path
-from ..errors import TemplateError, printable
+from ..errors import AddressSyntaxError, TemplateError, printable
 from .envelope import Mailbox, mailboxes, parse_mailboxes
 from .headers import check_field, encode_mailbox, encode_text, fold
 
@@ -122,10 +122,18 @@ class AddressField:
     def __init__(self, name: str, source: str, language: Language) -> None:
         self.name = name
         pieces = language.split(source)
-        # To find out the structure, a word that is nowhere else stands for each placeholder.
+        # To find out the structure, a word that is nowhere else stands for each placeholder, and an address of that
+        # word where nothing but an address can stand.
         word = f"zq{os.urandom(4).hex()}"
         text = "".join([f"{word}x{index}x" if index % 2 else piece for index, piece in enumerate(pieces)])
-        marker = re.compile(rf"{word}x(\d+)x")
+        text = re.sub(rf"((?:^|[,;:<]) *{word}x\d+x)(?= *(?:$|[,;>]))", rf"\1@{word}.invalid", text)
+        marker = re.compile(rf"{word}x(\d+)x(?:@{word}\.invalid)?")
+        try:
+            parsed = parse_mailboxes(text)
+        except AddressSyntaxError as error:
+            raise TemplateError(
+                f"the header field {name} is not a list of addresses: {error.problem}", cure=error.cure
+            ) from None
 
         def compile_part(part: str) -> _Joined:
             parts: list[str | Text] = []
@@ -141,9 +149,9 @@ class AddressField:
             (
                 compile_part(mailbox.display_name),
                 compile_part(mailbox.addr_spec),
-                marker.fullmatch(mailbox.addr_spec) is not None and not mailbox.display_name,
+                not mailbox.display_name and marker.fullmatch(mailbox.addr_spec) is not None,
             )
-            for mailbox in parse_mailboxes(text)
+            for mailbox in parsed
         ]
         self.names = _names([part for entry in self._entries for part in entry[:2]])
         self._fixed: tuple[list[Mailbox], bytes] | None = None

@@ -26,7 +26,6 @@ from .envelope import (
     Parcel,
     envelope_from_headers,
     make_envelope,
-    parse_mailboxes,
 )
 from .headers import encode_mailbox, encode_phrase, encode_text, fold
 from .identity import ascii_domain, make_message_id, now_field
@@ -250,8 +249,7 @@ def _has_utf8_local_part(message: MessageLike) -> bool:
 
 def _domain(message: MessageLike) -> str:
     """The domain for a Message-ID."""
-    named = parse_mailboxes(str(message.get("From", "")))
-    return ascii_domain(named[0].addr_spec if named else "")
+    return ascii_domain(str(message.get("From", "")).strip(" >"))
 
 
 def header_end(octets: bytes) -> int:

@@ -6,18 +6,18 @@ Nothing here can end a header line early: what is not printable leaves as an enc
 
 from __future__ import annotations
 
-import binascii
 import re
 
+from ..address.encoded_words import encode_words
+from ..address.grammar import ATEXT, UTF8_NON_ASCII
 from ..errors import MessageError, printable
 
-__all__ = ["check_field", "encode_mailbox", "encode_phrase", "encode_text", "fold"]
+__all__ = ["check_field", "encode_mailbox", "encode_phrase", "encode_text", "fold", "unfold"]
 
 _LINE = 78  # characters, RFC 5322 §2.1.1
 _MAX_LINE = 998  # octets, the same section
-_ENCODED_WORD = 75  # characters, RFC 2047 §2
-_CAPACITY = _ENCODED_WORD - len("=?utf-8?q??=")
 
+_NEWLINES = dict.fromkeys(map(ord, "\r\n"))
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -26,18 +26,11 @@ _NOT_ASCII_WORD = re.compile(r"[^!-~]|=\?")
 _NOT_UTF8_WORD = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]|=\?")
 _PLAIN = re.compile(r"[!-<>-~]++(?: [!-<>-~]++)*+")
 
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]++)*+")
+_ATOMS = re.compile(rf"[{ATEXT}]++(?: [{ATEXT}]++)*+")
 _QUOTABLE = re.compile(r"[ -~]+")
-_UTF8_ATOMS = re.compile(
-    r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\xa0-\U0010ffff]++(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\xa0-\U0010ffff]++)*+"
-)
-_UTF8_QUOTABLE = re.compile(r"[ -~\xa0-\U0010ffff]+")
+_UTF8_ATOMS = re.compile(rf"[{ATEXT}{UTF8_NON_ASCII}]++(?: [{ATEXT}{UTF8_NON_ASCII}]++)*+")
+_UTF8_QUOTABLE = re.compile(rf"[ -~{UTF8_NON_ASCII}]+")
 _TO_QUOTE = re.compile(r'(["\\])')
-
-# RFC 2047 §5 (3): what Q may leave as it is in a phrase; the same set serves everywhere.
-_Q_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/ "
-_Q_TABLE = [chr(octet) if octet in _Q_SAFE else f"={octet:02X}" for octet in range(256)]
-_Q_TABLE[0x20] = "_"
 
 
 def check_field(name: str, value: str) -> None:
@@ -90,7 +83,7 @@ def encode_text(name: str, text: str, *, utf8: bool = False) -> str:
     if bad:
         # White space between encoded words does not count, so all from the first to the last becomes one run.
         first, last = bad[0], bad[-1]
-        words[first : last + 1] = _encoded_words(" ".join(words[first : last + 1]))
+        words[first : last + 1] = [encode_words(" ".join(words[first : last + 1]))]
     return fold(f"{name}: {' '.join(words)}")
 
 
@@ -105,7 +98,7 @@ def encode_phrase(phrase: str, *, utf8: bool = False) -> str:
         if (_UTF8_QUOTABLE if utf8 else _QUOTABLE).fullmatch(phrase):
             quoted = _TO_QUOTE.sub(r"\\\1", phrase)
             return f'"{quoted}"'
-    return " ".join(_encoded_words(phrase))
+    return encode_words(phrase)
 
 
 def encode_mailbox(display_name: str, addr_spec: str, *, utf8: bool = False) -> str:
@@ -114,6 +107,11 @@ def encode_mailbox(display_name: str, addr_spec: str, *, utf8: bool = False) -> 
     RFC 5322 §3.4.
     """
     return f"{encode_phrase(display_name, utf8=utf8)} <{addr_spec}>" if display_name else addr_spec
+
+
+def unfold(value: str) -> str:
+    """Return a field value, as the standard library's parser stores it, as one line of text; UTF-8 is decoded."""
+    return value.translate(_NEWLINES).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def fold(line: str) -> str:
@@ -148,34 +146,3 @@ def fold(line: str) -> str:
             cure="shorten its longest word",
         )
     return "\r\n".join(lines) + "\r\n"
-
-
-def _encoded_words(text: str) -> list[str]:
-    octets = text.encode()
-    unsafe = len(octets.translate(None, _Q_SAFE))
-    q_length = len(octets) + 2 * unsafe
-    b_length = (len(octets) + 2) // 3 * 4
-    use_q = q_length <= b_length
-    if min(q_length, b_length) <= _CAPACITY:
-        return [_encoded_word(octets, use_q)]
-    words: list[str] = []
-    chunk = bytearray()
-    length = 0
-    for character in text:
-        encoded = character.encode()
-        added = sum(len(_Q_TABLE[octet]) for octet in encoded) if use_q else len(encoded)
-        full = length + added > _CAPACITY if use_q else (length + added + 2) // 3 * 4 > _CAPACITY
-        if full:
-            words.append(_encoded_word(bytes(chunk), use_q))
-            chunk.clear()
-            length = 0
-        chunk += encoded
-        length += added
-    words.append(_encoded_word(bytes(chunk), use_q))
-    return words
-
-
-def _encoded_word(octets: bytes, use_q: bool) -> str:
-    if use_q:
-        return f"=?utf-8?q?{''.join([_Q_TABLE[octet] for octet in octets])}?="
-    return f"=?utf-8?b?{binascii.b2a_base64(octets, newline=False).decode('ascii')}?="

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..errors import MessageError
+from ..address import check_forward_path
+from ..errors import AddressSyntaxError, MessageError
 from .compose import compose
-from .envelope import Mailbox, addr_spec, addr_specs, mailboxes, parse_mailboxes
+from .envelope import Mailbox, addr_spec, addr_specs, mailboxes
 from .parsing import as_email_message
 
 if TYPE_CHECKING:
@@ -142,7 +143,21 @@ def _attribution(original: EmailMessage, attribution: str, author: Mailbox) -> s
 
 
 def _mailboxes(original: EmailMessage, field: str) -> list[Mailbox]:
-    return [mailbox for value in original.get_all(field, []) for mailbox in parse_mailboxes(str(value))]
+    """The addresses in a field, those that can be used: what others wrote cannot be corrected here."""
+    return [
+        Mailbox(_CONTROL.sub(" ", address.display_name), address.addr_spec)
+        for value in original.get_all(field, [])
+        for address in value.addresses
+        if _is_address(address.addr_spec)
+    ]
+
+
+def _is_address(spec: str) -> bool:
+    try:
+        check_forward_path(spec, smtputf8=True)
+    except AddressSyntaxError:
+        return False
+    return True
 
 
 def _key(addr_spec: str) -> str:

@@ -26,7 +26,7 @@ from .field_templates import (
     field_template,
 )
 from .flatten import write
-from .headers import encode_mailbox
+from .headers import encode_mailbox, unfold
 from .identity import ascii_domain, date_field, make_message_id, now_field
 from .parsing import as_email_message
 from .placeholders import BraceLanguage, JinjaLanguage, Language, Text
@@ -346,9 +346,7 @@ def _header_sources(message: EmailMessage, given: Mapping[str, str | Sequence[st
     found: list[tuple[str, str]] = []
     for name, value in message.raw_items():
         if not _DROPPED.fullmatch(name) and name.lower() not in replaced:
-            text = str(value)
-            if not isinstance(value, BaseHeader):
-                text = _NEWLINE.sub("", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            text = str(value) if isinstance(value, BaseHeader) else unfold(value)
             found.append((name, text))
     for name, values in given.items():
         found += [(name, value) for value in ((values,) if isinstance(values, str) else values)]
