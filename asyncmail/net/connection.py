@@ -1,0 +1,189 @@
+"""One stream and one sans-I/O protocol object: what every session is made of.
+
+Nothing is decided here. The protocol object says what to write and what happened; this moves the octets, and gives
+the connection up when a call ends, by an error or a cancellation, while an answer is still due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from ..errors import BusyError, ClosedError, MailTimeout, NetworkError, RemoteProtocolError, Stage
+from ..wire import Signal
+from .clock import NEVER, now
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from .stream import ByteStream
+
+__all__ = ["Connection", "SansIOProtocol"]
+
+_PIECE = 262_144  # octets that are written under one deadline
+EventT_co = TypeVar("EventT_co", covariant=True)
+
+
+class SansIOProtocol(Protocol[EventT_co]):
+    """What the four protocol objects have in common."""
+
+    @property
+    def in_flight(self) -> Sequence[object]: ...
+    def receive_data(self, data: bytes) -> None: ...
+    def receive_eof(self) -> None: ...
+    def next_event(self) -> EventT_co | Signal: ...
+    def data_to_send(self) -> list[bytes]: ...
+    def send_failed(self) -> None: ...
+    def start_tls(self) -> None: ...
+
+
+class Connection(Generic[EventT_co]):
+    """Drives `protocol` over `stream`.
+
+    Args:
+        stream: connected; this object closes it.
+        protocol: the state of the session; drivers use it directly.
+    """
+
+    __slots__ = ("_busy", "is_usable", "protocol", "stream")
+
+    def __init__(self, stream: ByteStream, protocol: SansIOProtocol[EventT_co]) -> None:
+        self.stream = stream
+        self.protocol = protocol
+        self.is_usable = True
+        """Neither closed nor given up."""
+        self._busy = False
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.stream.peer or 'nobody'}, {'usable' if self.is_usable else 'ended'}>"
+
+    async def flush(self, seconds: float | None = None) -> None:
+        """Write what the protocol object has to say.
+
+        Args:
+            seconds: how long the peer may take for each piece of 256 KiB; None is for ever.
+
+        Raises:
+            ConnectionLost, MailTimeout: it did not leave; the connection is given up.
+        """
+        chunks = self.protocol.data_to_send()
+        if not chunks:
+            return
+        try:
+            if sum(map(len, chunks)) <= _PIECE:
+                await self.stream.send(chunks, deadline=_deadline(seconds))
+                return
+            for chunk in chunks:
+                with memoryview(chunk) as view:
+                    for start in range(0, len(chunk), _PIECE):
+                        piece = bytes(view[start : start + _PIECE])
+                        await self.stream.send([piece], deadline=_deadline(seconds))
+        except TimeoutError:
+            self.give_up()
+            raise MailTimeout(seconds or 0, waiting_for="the peer to take data") from None
+        except BaseException:
+            self.give_up()
+            raise
+
+    async def next_event(self, seconds: float | None = None, *, waiting_for: str = "an answer") -> EventT_co:
+        """Return the next event, writing and reading as needed.
+
+        Args:
+            seconds: how long the peer may take; None is for ever.
+            waiting_for: for the text of the error.
+
+        Raises:
+            RemoteProtocolError, ConnectionLost, MailTimeout: the connection is given up.
+        """
+        protocol = self.protocol
+        try:
+            event = protocol.next_event()
+            if not isinstance(event, Signal):
+                return event
+            await self.flush(seconds)
+            deadline = _deadline(seconds)
+            while isinstance(event, Signal):
+                data = await self.stream.receive(deadline=deadline)
+                if data:
+                    protocol.receive_data(data)
+                else:
+                    protocol.receive_eof()
+                event = protocol.next_event()
+            return event
+        except TimeoutError as error:
+            self.give_up()
+            if isinstance(error, MailTimeout):
+                raise
+            raise MailTimeout(seconds or 0, waiting_for=waiting_for) from None
+        except (NetworkError, RemoteProtocolError):
+            self.give_up()
+            raise
+
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        server_side: bool = False,
+        seconds: float | None = None,
+    ) -> None:
+        """Upgrade stream and protocol object together.
+
+        Raises:
+            PlaintextAfterStartTLS, TLSError, MailTimeout: the connection is given up.
+        """
+        try:
+            await self.flush(seconds)
+            self.protocol.start_tls()
+            await self.stream.start_tls(
+                context,
+                server_hostname=server_hostname,
+                server_side=server_side,
+                deadline=_deadline(seconds),
+            )
+        except TimeoutError:
+            self.give_up()
+            raise MailTimeout(seconds or 0, waiting_for="the TLS handshake", stage=Stage.TLS) from None
+        except BaseException:
+            self.give_up()
+            raise
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Guard a call of a session against a second task, and against what an early end would leave behind.
+
+        Raises:
+            BusyError: another task is in such a call.
+            ClosedError: the connection has ended.
+        """
+        if self._busy:
+            raise BusyError("another task is using this session", cure="give each task its own, or use a Mailer or Fetcher")
+        if not self.is_usable:
+            raise ClosedError("the session has ended", cure="open a new one")
+        self._busy = True
+        try:
+            yield
+        except BaseException:
+            # An answer that comes later must never be read as that to another command.
+            if self.protocol.in_flight:
+                self.give_up()
+            raise
+        finally:
+            self._busy = False
+
+    def give_up(self) -> None:
+        """Close at once and send nothing more. Any number of times."""
+        self.is_usable = False
+        self.protocol.send_failed()
+        self.stream.abort()
+
+    async def aclose(self) -> None:
+        """Close politely; what was written is sent first."""
+        self.is_usable = False
+        await self.stream.aclose()
+
+
+def _deadline(seconds: float | None) -> float:
+    return NEVER if seconds is None else now() + seconds
