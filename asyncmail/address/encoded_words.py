@@ -38,7 +38,7 @@ def encode_words(text: str) -> str:
     """
     columns = [sum(len(_Q_TABLE[octet]) for octet in character.encode()) for character in text]
     octets = [len(character.encode()) for character in text]
-    use_q = sum(columns) <= sum(octets) * 4 / 3
+    use_q = sum(columns) <= 2 * sum(octets)  # longer than base64 by then, but people can read it
     costs, room = (columns, _Q_ROOM) if use_q else (octets, _B_ROOM)
     words: list[str] = []
     start = used = 0
