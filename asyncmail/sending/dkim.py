@@ -1,0 +1,319 @@
+"""DomainKeys Identified Mail: signatures over the octets that go over the wire (RFC 6376, RFC 8301, RFC 8463)."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from ..address import check_forward_path
+from ..errors import InputError, MessageError, MissingExtra, printable
+from ..message.flatten import flatten, header_end
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+__all__ = ["DEFAULT_HEADERS", "DEFAULT_OVERSIGNED", "DKIMSigner", "sign"]
+
+KeySource: TypeAlias = "bytes | str | os.PathLike[str] | RSAPrivateKey | Ed25519PrivateKey"
+Canonicalization: TypeAlias = Literal["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"]
+
+DEFAULT_OVERSIGNED = (
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+)
+"""What readers are shown or act on: nobody may change it, remove it, or add a second one."""
+
+DEFAULT_HEADERS = (
+    "List-Id",
+    "List-Help",
+    "List-Unsubscribe",
+    "List-Unsubscribe-Post",
+    "List-Subscribe",
+    "List-Post",
+    "List-Owner",
+    "List-Archive",
+    "Feedback-ID",
+    "Auto-Submitted",
+)
+"""What nobody may change or remove. Mailing lists may add their own."""
+
+# One click unsubscribes only if these are signed, RFC 8058 §4.
+_ALWAYS_SIGNED = ("list-unsubscribe", "list-unsubscribe-post")
+
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?)*", re.ASCII)
+_FIELD_NAME = re.compile(r"[!-9;-~]+")
+_NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
+_SPACES_TO_REDUCE = re.compile(rb"\t[ \t]*| [ \t]+")
+_LOCAL_PART = re.compile(r"[\w.+-]*", re.ASCII)
+_MIN_RSA_BITS = 1024  # RFC 8301 §3.2
+_LINE = 76
+
+
+class DKIMSigner:
+    """Signs messages with one key.
+
+    What is signed has to go out octet for octet, so it is done last, and to 7-bit content where a server on the way
+    may not offer 8BITMIME. The length tag `l=` is never written: what could be added after it would be believed.
+
+    Args:
+        domain: the signing domain, `d=`.
+        selector: names the key: its public half is at `<selector>._domainkey.<domain>`.
+        private_key: RSA or Ed25519: PEM as octets or text, the path of a PEM file, or a key object of the
+            cryptography package.
+        headers: fields to sign where they are present.
+        oversigned: fields to sign, of which nobody may add one more either. From is always one of them.
+        canonicalization: how much whitespace may change on the way, in the header and in the body.
+        identity: the agent or user, `i=`: an address at the domain or below it.
+        expires_after: seconds after which the signature is no longer valid, `x=`.
+
+    Raises:
+        InputError: one of these cannot be used.
+        MissingExtra: the cryptography package is not installed.
+
+    RFC 6376 §3.5 and §5.4.
+    """
+
+    __slots__ = (
+        "_body_is_relaxed",
+        "_expires_after",
+        "_header_is_relaxed",
+        "_oversigned",
+        "_sign",
+        "_signed",
+        "_tags",
+        "algorithm",
+        "domain",
+        "selector",
+    )
+
+    def __init__(
+        self,
+        *,
+        domain: str,
+        selector: str,
+        private_key: KeySource,
+        headers: Iterable[str] = DEFAULT_HEADERS,
+        oversigned: Iterable[str] = DEFAULT_OVERSIGNED,
+        canonicalization: Canonicalization = "relaxed/relaxed",
+        identity: str = "",
+        expires_after: float | None = None,
+    ) -> None:
+        self.domain = check_forward_path(f"x@{domain}")[2:]
+        if not _SELECTOR.fullmatch(selector):
+            raise InputError(
+                f"{printable(selector)!r} is not a DKIM selector", cure="use letters, digits, hyphens"
+            )
+        self.selector = selector
+        if canonicalization not in get_args(Canonicalization):
+            raise InputError(
+                f"there is no canonicalization {printable(canonicalization)!r}", cure="use relaxed/relaxed"
+            )
+        header, _, body = canonicalization.partition("/")
+        self._header_is_relaxed = header == "relaxed"
+        self._body_is_relaxed = body == "relaxed"
+        self._oversigned = _names(("from", *oversigned))
+        self._signed = [name for name in _names((*headers, *_ALWAYS_SIGNED)) if name not in self._oversigned]
+        self.algorithm, self._sign = _load_key(private_key)
+        self._expires_after = expires_after
+        self._tags = f"a={self.algorithm}; c={canonicalization};\r\n d={self.domain}; s={selector};"
+        if identity:
+            self._tags += f"\r\n i={_check_identity(identity, self.domain)};"
+
+    def __repr__(self) -> str:
+        return f"<DKIMSigner {self.selector}._domainkey.{self.domain} {self.algorithm}>"
+
+    def sign(self, octets: bytes) -> bytes:
+        """Return a message with a signature before its header.
+
+        Args:
+            octets: a message as it will go over the wire, but for line endings, which become CRLF.
+
+        Raises:
+            MessageError: it has no From field.
+
+        RFC 6376 §5.
+        """
+        return sign(octets, [self])
+
+    def header(self, octets: bytes) -> bytes:
+        """Return the DKIM-Signature field alone, with its CRLF; see `sign`."""
+        return self._field(_Message(flatten(octets)))
+
+    def _field(self, message: _Message) -> bytes:
+        if "from" not in message.fields:
+            raise MessageError("the message cannot be signed: it has no From field", cure="fill in From")
+        names: list[str] = []
+        signed: list[bytes] = []
+        for name in self._oversigned:
+            names.append(name)
+            for instance in reversed(message.fields.get(name, ())):  # the last comes first, RFC 6376 §5.4.2
+                names.append(name)
+                signed.append(instance)
+        for name in self._signed:
+            for instance in reversed(message.fields.get(name, ())):
+                names.append(name)
+                signed.append(instance)
+        now = int(time.time())
+        expiry = "" if self._expires_after is None else f" x={now + int(self._expires_after)};"
+        field = (
+            f"DKIM-Signature: v=1; {self._tags}\r\n t={now};{expiry}\r\n"
+            f" h={_fold(tuple(names))};\r\n bh={message.body_hash(self._body_is_relaxed)};\r\n b="
+        ).encode("ascii")
+        canonical = [*signed, field]
+        if self._header_is_relaxed:
+            canonical = [_relax_field(each) for each in canonical]
+        signature = base64.b64encode(self._sign(b"\r\n".join(canonical)))
+        lines = [signature[start : start + _LINE] for start in range(0, len(signature), _LINE)]
+        return field + b"\r\n ".join(lines) + b"\r\n"
+
+
+def sign(octets: bytes, signers: Iterable[DKIMSigner]) -> bytes:
+    """Return a message with one signature by each signer before its header.
+
+    Several signatures serve receivers that know only some algorithms, and domains that each answer for the message.
+
+    Args:
+        octets: a message as it will go over the wire, but for line endings, which become CRLF.
+
+    Raises:
+        MessageError: it has no From field.
+
+    RFC 6376 §4.2, RFC 8463 §3.
+    """
+    octets = flatten(octets)
+    message = _Message(octets)
+    return b"".join([*(signer._field(message) for signer in signers), octets])
+
+
+class _Message:
+    """A message, taken apart once for any number of signatures."""
+
+    __slots__ = ("_body", "_hashes", "fields")
+
+    def __init__(self, octets: bytes) -> None:
+        end = header_end(octets)
+        self.fields: dict[str, list[bytes]] = {}
+        for field in _NEXT_FIELD.split(octets[:end].removesuffix(b"\r\n")):
+            name = field.partition(b":")[0].rstrip(b" \t").lower().decode("latin-1")
+            self.fields.setdefault(name, []).append(field)
+        self._body = octets[end + 2 :]
+        self._hashes: dict[bool, str] = {}
+
+    def body_hash(self, relaxed: bool) -> str:
+        """The hash for `bh=`."""
+        if relaxed not in self._hashes:
+            body = _relax_body(self._body) if relaxed else self._body.rstrip(b"\r\n") + b"\r\n"
+            self._hashes[relaxed] = base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")
+        return self._hashes[relaxed]
+
+
+def _relax_body(body: bytes) -> bytes:
+    """RFC 6376 §3.4.4."""
+    if (
+        b"  " in body or b"\t" in body
+    ):  # most bodies hold neither, and a search for them costs next to nothing
+        body = _SPACES_TO_REDUCE.sub(b" ", body)
+    body = body.replace(b" \r\n", b"\r\n").rstrip(b"\r\n")
+    return body + b"\r\n" if body else body
+
+
+def _relax_field(field: bytes) -> bytes:
+    """RFC 6376 §3.4.2."""
+    name, _, value = field.partition(b":")
+    value = value.replace(b"\r\n", b"")
+    if b"  " in value or b"\t" in value:
+        value = _SPACES_TO_REDUCE.sub(b" ", value)
+    return b"%b:%b" % (name.rstrip(b" \t").lower(), value.strip(b" "))
+
+
+@functools.lru_cache(maxsize=64)  # messages of one kind have the same fields
+def _fold(names: tuple[str, ...]) -> str:
+    lines = [names[0]]
+    for name in names[1:]:
+        if len(lines[-1]) + len(name) > _LINE - 4:
+            lines.append(name)
+        else:
+            lines[-1] += f":{name}"
+    return ":\r\n  ".join(lines)
+
+
+def _names(headers: Iterable[str]) -> list[str]:
+    for name in headers:
+        if not _FIELD_NAME.fullmatch(name) or ";" in name:
+            raise InputError(
+                f"{printable(name)!r} is not a header field name", cure="write one such as Subject"
+            )
+    return list(dict.fromkeys(map(str.lower, headers)))
+
+
+def _check_identity(identity: str, domain: str) -> str:
+    local_part, at, host = identity.rpartition("@")
+    if (
+        not at
+        or not _LOCAL_PART.fullmatch(local_part)
+        or not f".{host}".lower().endswith(f".{domain}".lower())
+    ):
+        raise InputError(
+            f"{printable(identity)!r} cannot be the identity of a signature by {domain}",
+            cure="write @domain or user@domain, at the signing domain or below it",
+        )
+    return identity
+
+
+def _load_key(source: KeySource) -> tuple[str, Callable[[bytes], bytes]]:
+    """The name of the algorithm, and the function that signs."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise MissingExtra("dkim", "DKIM signing") from None
+    if isinstance(source, str) and "-----BEGIN" in source:
+        source = source.encode()
+    if isinstance(source, str | os.PathLike):
+        try:
+            source = Path(source).read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"the private key {printable(os.fspath(source))} cannot be read: {error.strerror}",
+                cure="check the path",
+            ) from error
+    key: object = source
+    if isinstance(source, bytes):
+        try:
+            key = load_pem_private_key(source, None)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                "the private key cannot be read", cure="pass PEM without a passphrase"
+            ) from error
+    if isinstance(key, Ed25519PrivateKey):
+        ed25519_key = key
+        return "ed25519-sha256", lambda octets: ed25519_key.sign(
+            hashlib.sha256(octets).digest()
+        )  # RFC 8463 §3
+    if isinstance(key, RSAPrivateKey) and key.key_size >= _MIN_RSA_BITS:
+        rsa_key, padding, algorithm = key, PKCS1v15(), SHA256()
+        return "rsa-sha256", lambda octets: rsa_key.sign(octets, padding, algorithm)
+    raise InputError("the private key is not fit for DKIM", cure="use RSA with 2048 bits, or Ed25519")
