@@ -1,0 +1,364 @@
+"""The stream on an asyncio transport: no task, no lock and no timer of its own for any call."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS
+from .clock import NEVER
+from .endpoints import connection_lost, peer_name
+from .stream import ByteStream
+from .tls import translate_tls_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["AsyncioStream"]
+
+READ_SIZE = 256 * 1024  # octets taken from the socket at once
+UNREAD_LIMIT = 256 * 1024  # octets kept for receive() before the peer is made to wait
+UNSENT_HIGH, UNSENT_LOW = (
+    256 * 1024,
+    64 * 1024,
+)  # octets kept for the peer before send() waits, and until when
+CLOSE_TIMEOUT = 1.0  # seconds for unsent octets and TLS's goodbye
+HANDSHAKE_TIMEOUT = 3600.0  # seconds, where no deadline is given
+
+_CHUNK_COST = (
+    48  # octets of memory that a chunk costs above its own, so that many small ones count for what they are
+)
+_TIMER_SLACK = 0.002  # seconds by which an event loop's timer may be early
+
+_shared_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
+def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Return what a transport of this loop reads into.
+
+    All connections of a loop share one: the loops of asyncio and uvloop, and TLS on both, ask for the buffer, fill it
+    and say so without running anything else in between. Of other loops that is not known.
+    """
+    if not isinstance(loop, asyncio.BaseEventLoop) and type(loop).__module__ != "uvloop":
+        return memoryview(bytearray(READ_SIZE // 16))
+    buffer = _shared_buffers.get(loop)
+    if buffer is None:
+        buffer = _shared_buffers[loop] = memoryview(bytearray(READ_SIZE))
+    return buffer
+
+
+class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
+    """A stream that is the protocol of an asyncio transport.
+
+    Args:
+        on_connection: called with the stream once it is connected; for servers.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_close_waiter",
+        "_closed",
+        "_eof",
+        "_gone",
+        "_loop",
+        "_lost",
+        "_on_connection",
+        "_peer",
+        "_reading_paused",
+        "_receive_deadline",
+        "_receiver",
+        "_send_deadline",
+        "_sender",
+        "_timer",
+        "_timer_at",
+        "_tls",
+        "_transport",
+        "_unread",
+        "_upgrading",
+        "_writing_paused",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, on_connection: Callable[[AsyncioStream], object] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_connection = on_connection
+        self._buffer = _read_buffer(self._loop)
+        self._chunks: list[bytes] = []
+        self._unread = 0
+        self._receiver: asyncio.Future[None] | None = None
+        self._receive_deadline = NEVER
+        self._sender: asyncio.Future[None] | None = None
+        self._send_deadline = NEVER
+        self._close_waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = NEVER
+        self._reading_paused = False
+        self._writing_paused = False
+        self._upgrading = False
+        self._eof = False  # the peer ended its direction
+        self._lost: Exception | None = None  # why the connection broke
+        self._closed = False  # by this side
+        self._gone = False  # the transport is no more
+        self._peer = ""
+        self._tls: ssl.SSLObject | None = None
+
+    def __repr__(self) -> str:
+        if self._closed:
+            state = "closed"
+        elif self._lost is not None:
+            state = "lost"
+        else:
+            state = "ended" if self._eof else "open"
+        return f"<AsyncioStream {self._peer or 'unnamed'} {state}{' tls' if self._tls else ''}>"
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._adopt(transport)
+        self._peer = peer_name(transport.get_extra_info("peername"))
+        on_connection, self._on_connection = self._on_connection, None
+        if on_connection is not None:
+            on_connection(self)
+
+    def _adopt(self, transport: asyncio.BaseTransport) -> None:
+        # The transports of uvloop implement the interface without inheriting from it.
+        self._transport = transport  # type: ignore[assignment]
+        self._tls = transport.get_extra_info("ssl_object")
+        self._transport.set_write_buffer_limits(UNSENT_HIGH, UNSENT_LOW)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._closed:
+            return
+        self._chunks.append(self._buffer[:nbytes].tobytes())
+        self._unread += nbytes + _CHUNK_COST
+        if self._unread > UNREAD_LIMIT:
+            self._pause_reading()
+        receiver = self._receiver
+        if receiver is not None and not receiver.done():
+            receiver.set_result(None)
+
+    def _pause_reading(self) -> None:
+        # During the handshake the transport is still the one below TLS.
+        if not self._reading_paused and not self._upgrading:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        _wake(self._receiver)
+        # In the clear the peer may still listen (RFC 9293 §3.6); under TLS the transport closes in any case.
+        return self._tls is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
+        self._cancel_timer()
+        if exc is None:
+            self._eof = True
+        elif not self._eof:
+            self._lost = exc
+        _wake(self._receiver)
+        _wake(self._sender)
+        _wake(self._close_waiter)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        _wake(self._sender)
+
+    # Octets
+
+    async def receive(self, *, deadline: float = NEVER) -> bytes:
+        if self._receiver is not None:
+            raise BusyError("another task is receiving from this stream", cure="let one task receive")
+        if not self._chunks:
+            if not (self._closed or self._gone or self._eof):
+                self._receive_deadline = deadline
+                if deadline < self._timer_at:
+                    self._set_timer(deadline)
+                self._receiver = self._loop.create_future()
+                try:
+                    await self._receiver
+                finally:
+                    self._receiver = None
+            if not self._chunks:
+                if self._closed or self._lost is not None:
+                    raise self._failure()
+                return b""
+        data = b"".join(self._chunks)  # of one chunk: the chunk itself
+        self._chunks.clear()
+        self._unread = 0
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def send(self, chunks: Sequence[bytes], *, deadline: float = NEVER) -> None:
+        if self._sender is not None:
+            raise BusyError("another task is sending on this stream", cure="let one task send")
+        if self._closed or self._gone:
+            raise self._failure()
+        # Not writelines(): under TLS it makes a record of each chunk, and CPython 3.12.0 to 3.12.8 do not call
+        # pause_writing() in it (CVE-2024-12254).
+        self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        if not self._writing_paused:
+            return
+        self._send_deadline = deadline
+        if deadline < self._timer_at:
+            self._set_timer(deadline)
+        self._sender = self._loop.create_future()
+        try:
+            await self._sender
+        finally:
+            self._sender = None
+        if self._closed or self._gone:
+            raise self._failure()
+
+    def _failure(self) -> MailError:
+        if self._closed:
+            return ClosedError("the stream was closed on this side", cure="open a new connection")
+        if self._lost is None:
+            return ConnectionLost("the peer closed the connection")
+        if isinstance(self._lost, ssl.SSLError):
+            return translate_tls_error(self._lost, self._peer)
+        return connection_lost(self._lost)
+
+    # One timer serves all deadlines: it is set to the earliest that anybody asked for and looks again when it fires.
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = self._loop.call_at(when, self._check_deadlines)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._timer_at = NEVER
+
+    def _check_deadlines(self) -> None:
+        self._timer = None
+        self._timer_at = NEVER
+        limit = self._loop.time() + _TIMER_SLACK
+        earliest = NEVER
+        for waiter, deadline, problem in (
+            (self._receiver, self._receive_deadline, "the peer sent nothing before the deadline"),
+            (self._sender, self._send_deadline, "the peer did not read before the deadline"),
+        ):
+            if waiter is None or waiter.done():
+                continue
+            if deadline <= limit:
+                waiter.set_exception(TimeoutError(problem))
+            else:
+                earliest = min(earliest, deadline)
+        if earliest < NEVER:
+            self._set_timer(earliest)
+
+    # TLS
+
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_hostname: str | None = None,
+        server_side: bool = False,
+        deadline: float = NEVER,
+    ) -> None:
+        if self._receiver is not None or self._sender is not None or self._upgrading:
+            raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
+        if self._chunks:
+            self.abort()
+            raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
+        if self._closed or self._gone or self._eof:
+            raise self._failure()
+        self._upgrading = True
+        try:
+            transport = await self._loop.start_tls(
+                self._transport,
+                self,
+                context,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                ssl_handshake_timeout=min(max(deadline - self._loop.time(), 0.001), HANDSHAKE_TIMEOUT),
+                ssl_shutdown_timeout=CLOSE_TIMEOUT,
+            )
+        except BaseException as exc:
+            if isinstance(exc, Exception):
+                raise self._handshake_failure(exc, server_hostname, deadline) from exc
+            raise
+        else:
+            if self._closed:  # during the handshake; there is no transport then
+                raise self._failure()
+            self._adopt(transport)
+        finally:
+            self._upgrading = False
+            if self._tls is None:
+                # The transport does not tell this protocol of the end of a connection without a session.
+                self.abort()
+                self.connection_lost(None)
+        if self._unread > UNREAD_LIMIT:
+            self._pause_reading()
+
+    def _handshake_failure(self, exc: Exception, name: str | None, deadline: float) -> Exception:
+        if self._closed:
+            return self._failure()
+        if self._loop.time() + _TIMER_SLACK >= deadline:
+            return TimeoutError("the TLS handshake took longer than its deadline")
+        return translate_tls_error(exc, name or self._peer)
+
+    # The end
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._close()
+        self._transport.close()
+        if self._gone:
+            return
+        self._close_waiter = self._loop.create_future()
+        force = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+        try:
+            await self._close_waiter
+        except BaseException:
+            self._transport.abort()
+            raise
+        finally:
+            force.cancel()
+
+    def abort(self) -> None:
+        self._close()
+        if not self._gone:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._chunks.clear()
+        self._cancel_timer()
+        _wake(self._receiver)
+        _wake(self._sender)
+
+    @property
+    def is_stale(self) -> bool:
+        return bool(self._chunks) or self._eof or self._gone or self._closed
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        return self._tls
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
