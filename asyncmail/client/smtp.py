@@ -1,0 +1,581 @@
+"""One SMTP or LMTP session, awaited command by command or message by message."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+
+from ..errors import (
+    AuthenticationError,
+    ClosedError,
+    CommandRefused,
+    ConnectionLost,
+    ContentRefused,
+    ExtensionRequired,
+    GreetingRefused,
+    HelloRefused,
+    LocalProtocolError,
+    MailError,
+    MechanismUnavailable,
+    RecipientRefused,
+    RemoteProtocolError,
+    SenderRefused,
+    Stage,
+    TLSRequired,
+)
+from ..message import prepare, to_7bit
+from ..net import Connection, MailProtocol, ServerURL, TLSMode, client_context, connect
+from ..sasl import choose, decode_base64
+from ..smtp import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    BodyType,
+    ClientEvent,
+    ClientLimits,
+    ClientProtocol,
+    ClientState,
+    Command,
+    ConnectionEnded,
+    Data,
+    Ehlo,
+    Expn,
+    Extensions,
+    GreetingReceived,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Outcome,
+    Pipeline,
+    Quit,
+    Rcpt,
+    Reply,
+    ReplyReceived,
+    Rset,
+    Starttls,
+    Transaction,
+    Vrfy,
+)
+from ..wire import Signal
+from .credentials import credentials_for, refuse_cleartext
+from .timeouts import SMTPTimeouts
+
+if TYPE_CHECKING:
+    import ssl
+    from types import TracebackType
+
+    from ..message import Addresses, AddressLike, MessageLike, Parcel, Prepared
+    from ..net import ByteStream
+    from ..wire import Trace
+
+__all__ = ["SMTPClient", "SMTPOptions", "make_transaction", "parse_server"]
+
+
+class SMTPOptions(TypedDict, total=False):
+    """What `SMTPClient`, `Mailer` and `send` take beside the server; all have defaults.
+
+    Args:
+        username: instead of the one in the URL.
+        password: instead of the one in the URL.
+        mechanisms: names of the SASL mechanisms that may be used; by default all that are known.
+        tls_context: by default one that verifies certificates against the system's authorities.
+        allow_cleartext_credentials: log in even where the connection is neither encrypted nor to this machine.
+        local_hostname: the name given with EHLO; by default this machine's, or an address literal.
+        local_address: the IP address of this machine to connect from.
+        timeouts: for each phase; a number of seconds stands for all of them.
+        limits: what the server may send.
+        trace: called with each line of a session, secrets replaced; see `transcript`.
+    """
+
+    username: str
+    password: str
+    mechanisms: tuple[str, ...]
+    tls_context: ssl.SSLContext
+    allow_cleartext_credentials: bool
+    local_hostname: str
+    local_address: str
+    timeouts: SMTPTimeouts | float
+    limits: ClientLimits
+    trace: Trace
+
+
+def parse_server(server: str | ServerURL) -> ServerURL:
+    """Return the server that messages can be sent to.
+
+    Raises:
+        LocalProtocolError: it is not one of SMTP or LMTP.
+        URLError: it is not a URL.
+    """
+    url = ServerURL.parse(server) if isinstance(server, str) else server
+    if url.protocol is MailProtocol.POP3:
+        raise LocalProtocolError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
+    return url
+
+
+def make_transaction(prepared: Prepared, extensions: Extensions, index: int | None = None) -> Transaction:
+    """Fit a message to what a server offers.
+
+    Raises:
+        ExtensionRequired: the server lacks what the message needs, and it cannot be made to do without.
+
+    RFC 1870 §6.1, RFC 6152 §3, RFC 6531 §3.4
+    """
+    octets = prepared.octets
+    eight_bit = prepared.needs_8bit
+    if prepared.needs_smtputf8 and "SMTPUTF8" not in extensions:
+        raise ExtensionRequired(
+            "SMTPUTF8",
+            stage=Stage.SENDER,
+            cure="use ASCII addresses and encoded header fields, or another server",
+        )
+    if eight_bit and "8BITMIME" not in extensions:
+        octets = to_7bit(octets)
+        eight_bit = False
+    if extensions.size is not None and len(octets) > extensions.size:
+        raise ExtensionRequired(
+            "SIZE",
+            f"the message has {len(octets)} octets, the server takes {extensions.size}",
+            stage=Stage.SENDER,
+            cure="make it smaller",
+        )
+    return Transaction(
+        prepared.envelope.sender,
+        prepared.envelope.recipients,
+        octets,
+        eight_bit=eight_bit,
+        smtputf8=prepared.needs_smtputf8,
+        tag=prepared.tag,
+        index=index,
+    )
+
+
+class SMTPClient:
+    """A session with an SMTP or LMTP server.
+
+    `async with` connects, greets, starts TLS and logs in as the URL says, and leaves with QUIT; left by an exception,
+    the connection is closed at once. One task at a time may use it: a second one gets BusyError. After an error or a
+    cancellation while an answer was due, the session has ended, since what comes next could belong to either command.
+
+    Args:
+        server: `smtp://`, `smtp+starttls://`, `smtps://`, `lmtp://` or `lmtp+unix://` URL.
+        stream: a connected stream to use instead of connecting, such as a tunnel.
+        options: see `SMTPOptions`.
+
+    Raises:
+        URLError: the URL cannot be used.
+
+    RFC 5321, RFC 2033
+    """
+
+    def __init__(
+        self, server: str | ServerURL, *, stream: ByteStream | None = None, **options: Unpack[SMTPOptions]
+    ) -> None:
+        self._url = parse_server(server)
+        self._options = options
+        timeouts = options.get("timeouts", SMTPTimeouts())
+        self._timeouts = timeouts if isinstance(timeouts, SMTPTimeouts) else SMTPTimeouts.all(timeouts)
+        self._stream = stream
+        self._credentials = credentials_for(self._url, options.get("username"), options.get("password"))
+        self.protocol = ClientProtocol(
+            lmtp=self._url.protocol is MailProtocol.LMTP,
+            limits=options.get("limits"),
+            trace=options.get("trace"),
+        )
+        """The state of the session, for those who drive it with `pump`."""
+        self._connection: Connection[ClientEvent] | None = None
+        self._pipeline: Pipeline | None = None
+        self.greeting: Reply | None = None
+        """The server's first reply."""
+
+    def __repr__(self) -> str:
+        state = "not connected" if self._connection is None else self.protocol.state.value
+        return f"<SMTPClient {self._url} {state}>"
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            await self.aclose()
+        else:
+            self.abort()
+
+    # --- life
+
+    async def connect(self) -> None:
+        """Connect, greet, start TLS and log in.
+
+        Raises:
+            ConnectError, ConnectionLost, MailTimeout: the network.
+            GreetingRefused, HelloRefused: the server does not want to talk.
+            TLSRequired, TLSError, PlaintextAfterStartTLS: TLS was asked for and cannot be had.
+            CleartextCredentialsRefused, MechanismUnavailable, AuthenticationError: logging in.
+            LocalProtocolError: the session was connected before.
+
+        Cancelling closes the connection.
+        """
+        if self._connection is not None:
+            raise LocalProtocolError("a session connects once", cure="make another SMTPClient")
+        stream = self._stream or await connect(
+            self._url,
+            tls_context=self._options.get("tls_context"),
+            local_address=self._options.get("local_address"),
+            timeout=self._timeouts.connect,
+        )
+        self._connection = Connection(stream, self.protocol)
+        try:
+            event = await self._next_event()
+            if not isinstance(event, GreetingReceived):
+                raise ConnectionLost("the server closed the connection", stage=Stage.GREETING)
+            self.greeting = event.reply
+            if not event.reply.is_positive:
+                raise GreetingRefused(event.reply, command="the connection")
+            await self._hello()
+            await self._secure()
+            if self._credentials is not None:
+                await self._authenticate()
+        except BaseException:
+            self.abort()
+            raise
+
+    async def _secure(self) -> None:
+        security = self._url.security
+        if security is TLSMode.IMPLICIT or self._live.stream.tls is not None:
+            return
+        if "STARTTLS" in self.protocol.extensions:
+            reply = await self._command(Starttls())
+            if reply.is_positive:
+                await self._live.start_tls(
+                    self._options.get("tls_context") or client_context(),
+                    server_hostname=self._url.host,
+                    seconds=self._timeouts.answer,
+                )
+                await self._hello()
+                return
+            if security is TLSMode.REQUIRED:
+                raise CommandRefused(reply, command="STARTTLS", stage=Stage.TLS)
+        elif security is TLSMode.REQUIRED:
+            raise TLSRequired(
+                f"{self._url.endpoint} does not offer STARTTLS",
+                cure="use smtps:// if the server has a port for implicit TLS",
+            )
+
+    async def _hello(self) -> None:
+        """Say EHLO, and HELO to a server that does not know it (RFC 5321 §3.2)."""
+        name = self._options.get("local_hostname") or _local_hostname()
+        lmtp = self.protocol.lmtp
+        reply = await self._command(Lhlo(domain=name) if lmtp else Ehlo(domain=name))
+        if reply.is_permanent and not lmtp:
+            reply = await self._command(Helo(domain=name))
+        if not reply.is_positive:
+            raise HelloRefused(reply, command="LHLO" if lmtp else "EHLO")
+
+    async def _authenticate(self) -> None:
+        assert self._credentials is not None
+        stream = self._live.stream
+        refuse_cleartext(stream, allowed=self._options.get("allow_cleartext_credentials", False))
+        offered = self.protocol.extensions.mechanisms
+        if not offered:
+            raise MechanismUnavailable(
+                f"{self._url.endpoint} does not offer authentication on this connection",
+                cure="look whether it wants TLS first, or leave out username and password",
+            )
+        mechanisms = choose(
+            offered,
+            self._credentials,
+            encrypted=stream.tls is not None,
+            allowed=self._options.get("mechanisms"),
+        )
+        for mechanism in mechanisms:
+            reply = await self._command(
+                Auth(mechanism=mechanism.name, initial_response=mechanism.initial_response())
+            )
+            while reply.code == 334:
+                try:
+                    response = mechanism.respond(decode_base64(reply.text.strip()))
+                except AuthenticationError:
+                    await self._command(AuthResponse(response=None))
+                    raise
+                reply = await self._command(AuthResponse(response=response))
+            if reply.is_positive:
+                if not mechanism.is_complete:
+                    raise RemoteProtocolError(
+                        "the server said yes before it could know", stage=Stage.AUTHENTICATION
+                    )
+                return
+            if reply.is_transient:
+                break
+        raise AuthenticationError(
+            reply=reply,
+            mechanism=mechanism.name,
+            cure="check username and password" if reply.is_permanent else "",
+        )
+
+    async def aclose(self) -> None:
+        """Say QUIT, if the session is still good, and close. Errors of the goodbye are of no interest."""
+        connection = self._connection
+        if connection is None or not connection.is_usable:
+            return
+        try:
+            with connection.exclusive():
+                if self.protocol.state is not ClientState.CLOSED:
+                    await self._command(Quit())
+            await connection.aclose()
+        except MailError:
+            connection.give_up()
+
+    async def quit(self) -> Reply:
+        """End the session (RFC 5321 §4.1.1.10).
+
+        Raises:
+            CommandRefused: the server said no; the session has ended all the same.
+        """
+        with self._live.exclusive():
+            reply = await self._command(Quit())
+        await self._live.aclose()
+        return _positive(reply, "QUIT")
+
+    def abort(self) -> None:
+        """Close at once. What is not answered has an unknown outcome."""
+        if self._connection is not None:
+            self._connection.give_up()
+        elif self._stream is not None:
+            self._stream.abort()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the session can still be used, as far as this side knows."""
+        return (
+            self._connection is not None
+            and self._connection.is_usable
+            and not self._connection.stream.is_stale
+        )
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the server offers; `"SIZE" in extensions`, `extensions.size`, `extensions.mechanisms`."""
+        return self.protocol.extensions
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS session, None if the connection is not encrypted."""
+        return None if self._connection is None else self._connection.stream.tls
+
+    # --- messages
+
+    async def send(
+        self,
+        message: Parcel | MessageLike | bytes,
+        *,
+        sender: AddressLike | None = None,
+        recipients: Addresses | None = None,
+    ) -> Outcome:
+        """Send one message.
+
+        Args:
+            message: a message, its octets, or a parcel of either.
+            sender: the reverse-path; by default that of the header.
+            recipients: the forward-paths; by default those of the header. Bcc is never sent.
+
+        Returns:
+            What became of each recipient. Refusals are no exceptions: see `Outcome.raise_for_refusals`. If the
+            connection is lost, the outcome says so: `unknown` if the message may have been delivered, else `deferred`.
+
+        Raises:
+            MessageError, AddressSyntaxError: the message cannot be sent as it is.
+            ExtensionRequired: it needs what the server does not offer.
+            BusyError, ClosedError: the session cannot be used.
+
+        Cancelling ends the session; the message may have been delivered. RFC 5321 §3.3
+        """
+        prepared = prepare(message, sender, recipients)
+        with self._live.exclusive():
+            transaction = make_transaction(prepared, self.protocol.extensions)
+            pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
+            pipeline.submit(transaction)
+            try:
+                while len(pipeline):
+                    await self.pump(pipeline)
+            except MailError as error:
+                pipeline.abandon(error)
+                if pipeline.unsent:
+                    return transaction.failed(error)
+            return pipeline.outcomes.pop()[1]
+
+    async def pump(self, pipeline: Pipeline) -> None:
+        """Write what a pipeline may send now, wait for the server, and hand over all the answers that came.
+
+        For callers that keep several transactions under way, as `Mailer` does; nothing else may use the session then.
+
+        Raises:
+            ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended: `pipeline.abandon` is due.
+        """
+        pipeline.advance()
+        event: ClientEvent | Signal = await self._next_event()
+        while not isinstance(event, Signal):
+            pipeline.handle(self._answer_of(event))
+            event = self.protocol.next_event()
+        pipeline.advance()
+        await self._live.flush(self._timeouts.end_of_content)
+
+    # --- commands
+
+    async def mail(
+        self,
+        sender: str,
+        *,
+        size: int | None = None,
+        body: BodyType | None = None,
+        smtputf8: bool = False,
+        auth: str | None = None,
+        parameters: dict[str, str | None] | None = None,
+    ) -> Reply:
+        """Begin a transaction (RFC 5321 §4.1.1.2); see `asyncmail.smtp.Mail` for the parameters.
+
+        Raises:
+            SenderRefused: the server said no.
+            ExtensionRequired: a parameter needs what the server does not offer.
+        """
+        command = Mail(
+            sender=sender, size=size, body=body, smtputf8=smtputf8, auth=auth, parameters=parameters or {}
+        )
+        for needed, keyword in (
+            (size is not None, "SIZE"),
+            (body is not None and body is not BodyType.BINARY_MIME, "8BITMIME"),
+            (body is BodyType.BINARY_MIME, "BINARYMIME"),
+            (smtputf8, "SMTPUTF8"),
+            (auth is not None, "AUTH"),
+        ):
+            if needed and keyword not in self.extensions:
+                raise ExtensionRequired(keyword, stage=Stage.SENDER)
+        reply = await self._single(command)
+        if not reply.is_positive:
+            raise SenderRefused(sender, reply)
+        return reply
+
+    async def rcpt(self, recipient: str, *, parameters: dict[str, str | None] | None = None) -> Reply:
+        """Name a recipient (RFC 5321 §4.1.1.3).
+
+        Raises:
+            RecipientRefused: the server said no; others may still be named.
+        """
+        reply = await self._single(Rcpt(recipient=recipient, parameters=parameters or {}))
+        if not reply.is_positive:
+            raise RecipientRefused(recipient, reply)
+        return reply
+
+    async def data(self, content: bytes) -> Reply:
+        """Send the content with DATA (RFC 5321 §4.1.1.4); line endings are made CRLF, dots are stuffed.
+
+        Returns:
+            The answer to the content; in LMTP the last of them.
+
+        Raises:
+            ContentRefused: the server said no.
+
+        Cancelling ends the session; the message may have been delivered.
+        """
+        with self._live.exclusive():
+            reply = await self._command(Data())
+            if not reply.is_intermediate:
+                raise ContentRefused(reply, command="DATA")
+            self.protocol.send_content(content)
+            self.protocol.end_content()
+            return await self._content_answer()
+
+    async def bdat(self, chunk: bytes, *, last: bool = False) -> Reply:
+        """Send a chunk of the content as it is (RFC 3030 §2).
+
+        Raises:
+            ContentRefused: the server said no; `reset` is due.
+            ExtensionRequired: the server does not offer CHUNKING.
+        """
+        if "CHUNKING" not in self.extensions:
+            raise ExtensionRequired("CHUNKING", stage=Stage.CONTENT, cure="use data()")
+        with self._live.exclusive():
+            self.protocol.send(Bdat(size=len(chunk), last=last))
+            if chunk:
+                self.protocol.send_content(chunk)
+            return await self._content_answer()
+
+    async def _content_answer(self) -> Reply:
+        reply = await self._answer()
+        while self.protocol.in_flight:
+            reply = await self._answer()
+        if not reply.is_positive:
+            raise ContentRefused(reply, command="the content")
+        return reply
+
+    async def noop(self) -> Reply:
+        """Do nothing, and see that the server is there (RFC 5321 §4.1.1.9)."""
+        return _positive(await self._single(Noop()), "NOOP")
+
+    async def reset(self) -> Reply:
+        """Give up the transaction (RFC 5321 §4.1.1.5)."""
+        return _positive(await self._single(Rset()), "RSET")
+
+    async def verify(self, text: str) -> Reply:
+        """Ask whether `text` names a mailbox; 252 is the usual answer: perhaps (RFC 5321 §3.5.3)."""
+        return _positive(await self._single(Vrfy(text=text)), "VRFY")
+
+    async def expand(self, text: str) -> Reply:
+        """Ask for the members of a list, one in each line of the reply (RFC 5321 §4.1.1.7)."""
+        return _positive(await self._single(Expn(text=text)), "EXPN")
+
+    async def help(self, text: str = "") -> Reply:
+        """Ask for help (RFC 5321 §4.1.1.8)."""
+        return _positive(await self._single(Help(text=text)), "HELP")
+
+    # --- driving
+
+    @property
+    def _live(self) -> Connection[ClientEvent]:
+        if self._connection is None:
+            raise ClosedError("the session is not connected", cure="use it in an async with block")
+        return self._connection
+
+    async def _single(self, command: Command) -> Reply:
+        with self._live.exclusive():
+            return await self._command(command)
+
+    async def _command(self, command: Command) -> Reply:
+        self.protocol.send(command)
+        return await self._answer()
+
+    async def _answer(self) -> Reply:
+        return self._answer_of(await self._next_event()).reply
+
+    async def _next_event(self) -> ClientEvent:
+        awaiting = self.protocol.awaiting
+        return await self._live.next_event(self._timeouts.of(awaiting), waiting_for=awaiting.value)
+
+    def _answer_of(self, event: ClientEvent) -> ReplyReceived:
+        """The event, if it is an answer; anything else ends the session."""
+        if isinstance(event, ReplyReceived):
+            return event
+        self.abort()
+        if isinstance(event, ConnectionEnded):
+            raise ConnectionLost(
+                "the server closed the connection", in_flight=tuple(each.verb for each in event.in_flight)
+            )
+        raise ConnectionLost(f"the server ended the session: {event.reply}")
+
+
+def _local_hostname() -> str:
+    """This machine's name if it looks like one the world knows, else an address literal (RFC 5321 §4.1.4)."""
+    name = socket.gethostname()
+    return name if "." in name and name.isascii() else "[127.0.0.1]"
+
+
+def _positive(reply: Reply, command: str) -> Reply:
+    if not reply.is_positive:
+        raise CommandRefused(reply, command=command)
+    return reply

@@ -1,0 +1,62 @@
+"""How long to wait for what. All values in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+from ..errors import InputError
+from ..smtp import Awaiting
+
+__all__ = ["SMTPTimeouts"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMTPTimeouts:
+    """Time limits of a client, each for one answer; the defaults are those of RFC 5321 §4.5.3.2.
+
+    Args:
+        connect: for the connection, name resolution and implicit TLS included.
+        greeting: for the first reply; a busy server may take its time.
+        answer: for commands that have no limit of their own, and for the handshake after STARTTLS.
+        mail: for the answer to MAIL.
+        rcpt: for the answer to RCPT, which may take list expansion.
+        data: for the answer to DATA.
+        end_of_content: for the answer to the content: giving up early makes duplicates.
+    """
+
+    connect: float = 30.0
+    greeting: float = 300.0
+    answer: float = 300.0
+    mail: float = 300.0
+    rcpt: float = 300.0
+    data: float = 120.0
+    end_of_content: float = 600.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise InputError(
+                    f"the timeout {field.name} is {value}", cure="use a number of seconds above 0"
+                )
+
+    @classmethod
+    def all(cls, seconds: float) -> Self:
+        """The same limit for everything."""
+        return cls(**{field.name: seconds for field in fields(cls)})
+
+    def of(self, awaiting: Awaiting) -> float:
+        """The limit for what is awaited."""
+        return getattr(self, _FIELDS[awaiting])  # type: ignore[no-any-return]
+
+
+_FIELDS = {
+    Awaiting.GREETING: "greeting",
+    Awaiting.ANSWER: "answer",
+    Awaiting.MAIL: "mail",
+    Awaiting.RCPT: "rcpt",
+    Awaiting.DATA: "data",
+    Awaiting.END_OF_CONTENT: "end_of_content",
+    Awaiting.NOTHING: "answer",
+}

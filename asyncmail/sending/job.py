@@ -1,0 +1,54 @@
+"""One message that a `Mailer` was given and has not answered for yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import ExtensionRequired, MailError, Stage
+from ..smtp import Outcome, RecipientOutcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..message import Prepared
+
+__all__ = ["Job", "undelivered"]
+
+
+class Job:
+    """A message, who wants to know, and how often it has been tried.
+
+    Args:
+        prepared: the message.
+        finish: called once: with an outcome, or with the error for which there is none.
+        index: position in the input of `send_many`.
+    """
+
+    __slots__ = ("_finish", "attempts", "index", "is_withdrawn", "prepared")
+
+    def __init__(
+        self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
+    ) -> None:
+        self.prepared = prepared
+        self._finish = finish
+        self.index = index
+        self.attempts = 0
+        self.is_withdrawn = False
+
+    def finish(self, result: Outcome | MailError) -> None:
+        """Tell who wants to know."""
+        self._finish(self, result)
+
+
+def undelivered(job: Job, error: MailError) -> Outcome:
+    """The outcome of a message that no server was asked about: refused if it can never be sent, else deferred."""
+    status = Status.REFUSED if isinstance(error, ExtensionRequired) else Status.DEFERRED
+    envelope = job.prepared.envelope
+    stage = error.stage or Stage.CONNECT
+    return Outcome(
+        sender=envelope.sender,
+        recipients=tuple([RecipientOutcome(each, status, None, stage) for each in envelope.recipients]),
+        error=error,
+        index=job.index,
+        tag=job.prepared.tag,
+    )

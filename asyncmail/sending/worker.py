@@ -1,0 +1,135 @@
+"""One connection of a pool, from the first message for it to QUIT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ..client.smtp import SMTPClient, make_transaction
+from ..errors import ClosedError, ExtensionRequired, MailError
+from ..net import BackgroundTask, Waiter, spawn
+from ..smtp import Pipeline, Transaction
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .pool import Pool
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Connects, then sends what the pool has until it has nothing more.
+
+    Args:
+        pool: gives jobs, takes back what has to be sent again.
+        client: not yet connected.
+        pause: seconds to wait before connecting.
+    """
+
+    def __init__(self, pool: Pool, client: SMTPClient, pause: float) -> None:
+        self._pool = pool
+        self._client = client
+        self._pause = pause
+        self._jobs: dict[Transaction, Job] = {}
+        self._taken = 0
+        self._idle: Waiter | None = None
+        self._task: BackgroundTask = spawn(self._run, name="asyncmail connection")
+
+    def __repr__(self) -> str:
+        state = "idle" if self._idle else f"{len(self._jobs)} under way"
+        return f"<Worker {state}, {self._client!r}>"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether its session is open."""
+        return self._client.is_usable
+
+    def wake(self) -> None:
+        """There is a job, or the pool is closing."""
+        if self._idle is not None:
+            self._idle.set()
+
+    def abort(self) -> None:
+        """End at once."""
+        self._client.abort()
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await anyio.sleep(self._pause)
+            await self._client.connect()
+        except MailError as error:
+            self._pool.ended(self, failed=error)
+        except BaseException:
+            self._pool.ended(self, failed=ClosedError("the mailer was closed"))
+            raise
+        else:
+            self._pool.connected()
+            await self._work()
+
+    async def _work(self) -> None:
+        limits = self._pool.limits
+        pipeline = Pipeline(self._client.protocol, window=limits.window, window_octets=limits.window_octets)
+        try:
+            while await self._fill(pipeline):
+                await self._client.pump(pipeline)
+                self._deliver(pipeline)
+        except BaseException as error:
+            self._client.abort()
+            self._give_back(
+                pipeline, error if isinstance(error, MailError) else ClosedError("the mailer was closed")
+            )
+            self._pool.ended(self)
+            if not isinstance(error, MailError):
+                raise
+        else:
+            self._give_back(pipeline, ClosedError("the server ended the session"))
+            # Whoever waits need not wait for the goodbye.
+            self._pool.ended(self)
+            await self._client.aclose()
+
+    async def _fill(self, pipeline: Pipeline) -> bool:
+        """Submit what there is room for; wait if there is nothing to do. False once the session is to end."""
+        pool = self._pool
+        while True:
+            while pipeline.has_room and self._may_take and (job := pool.take_job()) is not None:
+                self._submit(pipeline, job)
+            if len(pipeline):
+                return True
+            if pipeline.is_closing or not self._may_take or pool.is_closing:
+                return False
+            self._idle = Waiter()
+            pool.idle(self)
+            with anyio.move_on_after(pool.limits.idle_seconds):
+                await self._idle.wait()
+            self._idle = None
+            pool.busy(self)
+            if not self._client.is_usable or not pool.has_jobs:
+                return False
+
+    @property
+    def _may_take(self) -> bool:
+        most = self._pool.limits.messages_per_connection
+        return most is None or self._taken < most
+
+    def _submit(self, pipeline: Pipeline, job: Job) -> None:
+        try:
+            transaction = make_transaction(job.prepared, self._client.extensions, job.index)
+        except ExtensionRequired as error:
+            job.finish(error)
+            return
+        self._taken += 1
+        self._jobs[transaction] = job
+        pipeline.submit(transaction)
+        pipeline.advance()
+
+    def _deliver(self, pipeline: Pipeline) -> None:
+        for transaction, outcome in pipeline.outcomes:
+            self._jobs.pop(transaction).finish(outcome)
+        pipeline.outcomes.clear()
+
+    def _give_back(self, pipeline: Pipeline, error: MailError) -> None:
+        pipeline.abandon(error)
+        self._deliver(pipeline)
+        self._pool.put_back([self._jobs.pop(transaction) for transaction in pipeline.unsent], error)
