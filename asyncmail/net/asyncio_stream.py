@@ -249,17 +249,12 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._timer = None
         self._timer_at = NEVER
         limit = self._loop.time() + _TIMER_SLACK
-        earliest = NEVER
-        for waiter, deadline, problem in (
-            (self._receiver, self._receive_deadline, "the peer sent nothing before the deadline"),
-            (self._sender, self._send_deadline, "the peer did not read before the deadline"),
-        ):
-            if waiter is None or waiter.done():
-                continue
-            if deadline <= limit:
-                waiter.set_exception(TimeoutError(problem))
-            else:
-                earliest = min(earliest, deadline)
+        earliest = min(
+            _expire(
+                self._receiver, self._receive_deadline, limit, "the peer sent nothing before the deadline"
+            ),
+            _expire(self._sender, self._send_deadline, limit, "the peer did not read before the deadline"),
+        )
         if earliest < NEVER:
             self._set_timer(earliest)
 
@@ -296,7 +291,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 raise self._handshake_failure(exc, server_hostname, deadline) from exc
             raise
         else:
-            if self._closed:  # during the handshake; there is no transport then
+            if transport is None or self._closed:  # abort() during the handshake
                 raise self._failure()
             self._adopt(transport)
         finally:
@@ -362,3 +357,13 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
 def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
+
+
+def _expire(waiter: asyncio.Future[None] | None, deadline: float, limit: float, problem: str) -> float:
+    """Fail a call that is overdue; return when to look at it again."""
+    if waiter is None or waiter.done():
+        return NEVER
+    if deadline > limit:
+        return deadline
+    waiter.set_exception(TimeoutError(problem))
+    return NEVER
