@@ -17,11 +17,12 @@ class ReceiveBuffer:
     many of them, so the cost per octet stays constant whatever the segment and line sizes.
     """
 
-    __slots__ = ("_data", "_scanned", "_start")
+    __slots__ = ("_data", "_scanned", "_sought", "_start")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._start = 0
+        self._sought = b""  # what the last search was for; it is not in the octets before `_scanned`
         self._scanned = 0
 
     def __len__(self) -> int:
@@ -54,9 +55,8 @@ class ReceiveBuffer:
         """
         data = self._data
         start = self._start
-        end = data.find(b"\n", self._scanned) + 1
+        end = self._search(b"\n") + 1
         if not end:
-            self._scanned = len(data)
             if len(data) - start > limit:
                 raise LimitExceeded(limit_name, limit)
             return None
@@ -68,7 +68,7 @@ class ReceiveBuffer:
 
     def skip_line(self) -> bool:
         """Drop octets up to and including the next LF; False, with everything dropped, if there is none yet."""
-        end = self._data.find(b"\n", self._scanned) + 1
+        end = self._search(b"\n") + 1
         if not end:
             self.clear()
             return False
@@ -93,16 +93,21 @@ class ReceiveBuffer:
 
     def find(self, separator: bytes) -> int:
         """Offset of `separator` in the unread octets, or -1; what was searched before is not searched again."""
-        found = self._data.find(separator, self._scanned)
-        if found < 0:
-            self._scanned = max(self._start, len(self._data) - len(separator) + 1)
-            return -1
-        self._scanned = found
-        return found - self._start
+        return max(self._search(separator) - self._start, -1)
 
     def last(self, count: int) -> bytes:
         """The last `count` unread octets, not taken."""
         return bytes(self._data[max(self._start, len(self._data) - count) :])
+
+    def _search(self, separator: bytes) -> int:
+        """Index of `separator`, or -1."""
+        if separator != self._sought:
+            self._sought = separator
+            self._scanned = self._start
+        found = self._data.find(separator, self._scanned)
+        # All but its last octet may have arrived.
+        self._scanned = found if found >= 0 else max(self._start, len(self._data) - len(separator) + 1)
+        return found
 
     def _consume(self, end: int) -> None:
         if end == len(self._data):

@@ -6,7 +6,10 @@ one of the command, so content that begins with `.CRLF` is empty.
 
 from __future__ import annotations
 
-from .buffer import ReceiveBuffer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .buffer import ReceiveBuffer
 
 __all__ = ["DotStuffer", "DotUnstuffer"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ..errors import LocalProtocolError, printable
+
 __all__ = ["decode_xtext", "encode_xtext"]
 
 _ENCODE = re.compile(rb"[^!-*,-<>-~]")
@@ -12,8 +14,18 @@ _VALID = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 
 
 def encode_xtext(value: str) -> str:
-    """Return `value`, as UTF-8, in xtext."""
-    return _ENCODE.sub(lambda match: b"+%02X" % match[0][0], value.encode()).decode("ascii")
+    """Return `value`, as UTF-8, in xtext.
+
+    Raises:
+        LocalProtocolError: it holds a lone surrogate.
+    """
+    try:
+        octets = value.encode()
+    except UnicodeEncodeError:
+        raise LocalProtocolError(
+            f"{printable(value)!r} cannot be encoded", cure="decode the octets before you pass them on"
+        ) from None
+    return _ENCODE.sub(lambda match: b"+%02X" % match[0][0], octets).decode("ascii")
 
 
 def decode_xtext(text: str) -> str:

@@ -1,0 +1,128 @@
+"""Transparency both ways, for any content and any split of the stream."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncmail.wire import DotStuffer, DotUnstuffer, ReceiveBuffer
+
+contents = st.text("a.\r\n", max_size=30).map(str.encode) | st.binary(max_size=30)
+
+# content, the same octets dot-stuffed, and the end of content that goes with them
+TABLE = [
+    (b"", b"", b".\r\n"),
+    (b"a\r\n", b"a\r\n", b".\r\n"),
+    (b"a", b"a", b"\r\n.\r\n"),
+    (b"a\r", b"a\r", b"\r\n.\r\n"),
+    (b"a\n", b"a\n", b"\r\n.\r\n"),
+    (b"\r\n", b"\r\n", b".\r\n"),
+    (b"\r\n\r\n", b"\r\n\r\n", b".\r\n"),
+    (b".", b"..", b"\r\n.\r\n"),
+    (b".\r\n", b"..\r\n", b".\r\n"),
+    (b"..\r\n", b"...\r\n", b".\r\n"),
+    (b".a\r\n.b\r\n", b"..a\r\n..b\r\n", b".\r\n"),
+    (b"a\r\n.\r\n", b"a\r\n..\r\n", b".\r\n"),
+    (b"a\r\n.\r\n.\r\n..", b"a\r\n..\r\n..\r\n...", b"\r\n.\r\n"),
+    (b"a.\r\nb.c\r\n", b"a.\r\nb.c\r\n", b".\r\n"),
+    (b"a\n.\r\n", b"a\n.\r\n", b".\r\n"),
+    (b"a\r.\r\n", b"a\r.\r\n", b".\r\n"),
+]
+
+
+def stuff(chunks: list[bytes]) -> bytes:
+    stuffer = DotStuffer()
+    return b"".join([*map(stuffer.encode, chunks), stuffer.finish()])
+
+
+def unstuff(segments: list[bytes]) -> tuple[bytes, bytes]:
+    """The content in `segments`, which must hold its end, and the octets after it."""
+    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
+    content = []
+    for segment in segments:
+        buffer.append(segment)
+        while not unstuffer.finished and (piece := unstuffer.take(buffer)):
+            content.append(piece)
+    assert unstuffer.finished
+    return b"".join(content), buffer.take(10_000)
+
+
+def singly(data: bytes) -> list[bytes]:
+    return [bytes([octet]) for octet in data]
+
+
+def cut(data: bytes, draw: st.DataObject) -> list[bytes]:
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)))))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+@pytest.mark.parametrize(("content", "stuffed", "end"), TABLE)
+@pytest.mark.parametrize("trailer", [b"", b"QUIT\r\n", b".\r\n", b"\r\n.\r\n"])
+def test_the_table_both_ways(content: bytes, stuffed: bytes, end: bytes, trailer: bytes) -> None:
+    wire = stuffed + end
+    received = content if content.endswith(b"\r\n") or not content else content + b"\r\n"
+    assert stuff([content]) == stuff(singly(content)) == stuff([b"", content, b""]) == wire
+    assert unstuff([wire + trailer]) == (received, trailer)
+    assert unstuff(singly(wire)) == (received, b"")
+    assert unstuff([wire, trailer]) == (received, trailer)
+
+
+@given(contents, contents, st.data())
+def test_any_content_in_any_chunks_and_segments(content: bytes, trailer: bytes, data: st.DataObject) -> None:
+    wire = stuff([content])
+    assert stuff(singly(content)) == stuff(cut(content, data)) == wire
+    received = content if content.endswith(b"\r\n") or not content else content + b"\r\n"
+    assert unstuff([wire + trailer]) == (received, trailer)
+    assert unstuff(singly(wire)) == (received, b"")
+    assert unstuff(cut(wire, data)) == (received, b"")
+    assert wire.find(b"\r\n.\r\n") in (-1, len(wire) - 5)
+
+
+@given(contents, st.data())
+def test_whoever_wrote_it_the_end_is_the_first_crlf_dot_crlf(wire: bytes, data: st.DataObject) -> None:
+    wire = wire + b"\r\n.\r\n"
+    end = (b"\r\n" + wire).index(b"\r\n.\r\n")
+    lines = wire[:end].split(b"\r\n")
+    content = b"\r\n".join([line.removeprefix(b".") for line in lines])
+    assert unstuff([wire]) == (content, wire[end + 3 :])
+    content_end = wire[: end + 3]
+    assert unstuff(cut(content_end, data)) == unstuff(singly(content_end)) == (content, b"")
+
+
+@given(contents, st.data())
+def test_no_piece_ends_within_a_line_ending_or_a_possible_end(content: bytes, data: st.DataObject) -> None:
+    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
+    for segment in cut(stuff([content]), data):
+        buffer.append(segment)
+        while not unstuffer.finished and (piece := unstuffer.take(buffer)):
+            if not unstuffer.finished:
+                assert not piece.endswith(b"\r\n")
+                assert not (piece.endswith(b"\r") and buffer.starts_with(b"\n"))
+        assert unstuffer.finished or len(buffer) <= 4
+
+
+def test_a_dot_that_begins_a_line_across_chunks() -> None:
+    assert (
+        stuff([b"a\r", b"\n.b"])
+        == stuff([b"a\r\n", b".b"])
+        == stuff([b"a\r\n.", b"b"])
+        == b"a\r\n..b\r\n.\r\n"
+    )
+    assert stuff([b"a\r", b".\n", b".b\n", b".\r\n"]) == b"a\r.\n.b\n.\r\n.\r\n"
+
+
+def test_nothing_to_stuff_costs_no_copy() -> None:
+    chunk = b"line\r\n" * 100
+    stuffer = DotStuffer()
+    assert stuffer.encode(chunk) is chunk
+    assert stuffer.encode(b"") == b""
+
+
+def test_content_without_an_end_is_not_finished() -> None:
+    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
+    assert unstuffer.take(buffer) == b""
+    buffer.append(b"a\r\n.\r")
+    assert unstuffer.take(buffer) == b"a"
+    assert unstuffer.take(buffer) == b""
+    assert not unstuffer.finished
