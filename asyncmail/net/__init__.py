@@ -7,6 +7,7 @@ from .clock import NEVER, now
 from .connect import connect
 from .connection import Connection, SansIOProtocol
 from .listen import Listener, listen
+from .memory_stream import memory_stream_pair
 from .stream import ByteStream
 from .tls import client_context, server_context
 from .url import MailProtocol, ServerURL, TLSMode
@@ -28,6 +29,7 @@ __all__ = [
     "client_context",
     "connect",
     "listen",
+    "memory_stream_pair",
     "now",
     "server_context",
     "spawn",

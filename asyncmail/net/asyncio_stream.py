@@ -219,6 +219,9 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             await self._sender
         finally:
             self._sender = None
+        self._require_open()
+
+    def _require_open(self) -> None:
         if self._closed or self._gone:
             raise self._failure()
 
@@ -286,29 +289,31 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 ssl_handshake_timeout=min(max(deadline - self._loop.time(), 0.001), HANDSHAKE_TIMEOUT),
                 ssl_shutdown_timeout=CLOSE_TIMEOUT,
             )
-        except BaseException as exc:
-            if isinstance(exc, Exception):
-                raise self._handshake_failure(exc, server_hostname, deadline) from exc
-            raise
-        else:
-            if transport is None or self._closed:  # abort() during the handshake
+            if transport is None:  # abort() during the handshake
                 raise self._failure()
-            self._adopt(transport)
+            self._require_open()
+        except BaseException as exc:
+            failure = self._handshake_failure(exc, server_hostname or self._peer, deadline)
+            self.abort()
+            # Of a connection that ends before it has a TLS session, asyncio does not tell this protocol.
+            self.connection_lost(None)
+            if failure is exc:
+                raise
+            raise failure from exc
         finally:
             self._upgrading = False
-            if self._tls is None:
-                # The transport does not tell this protocol of the end of a connection without a session.
-                self.abort()
-                self.connection_lost(None)
+        self._adopt(transport)
         if self._unread > UNREAD_LIMIT:
             self._pause_reading()
 
-    def _handshake_failure(self, exc: Exception, name: str | None, deadline: float) -> Exception:
+    def _handshake_failure(self, exc: BaseException, name: str, deadline: float) -> BaseException:
+        if isinstance(exc, MailError) or not isinstance(exc, Exception):
+            return exc
         if self._closed:
             return self._failure()
         if self._loop.time() + _TIMER_SLACK >= deadline:
             return TimeoutError("the TLS handshake took longer than its deadline")
-        return translate_tls_error(exc, name or self._peer)
+        return translate_tls_error(exc, name)
 
     # The end
 
