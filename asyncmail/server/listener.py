@@ -1,0 +1,205 @@
+"""What every server has in common: who may connect, which sessions run, and how they end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+import anyio
+
+from ..errors import ClosedError, InputError, LocalProtocolError, MailError
+from ..net import Listener, Waiter, listen, now
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from ..net import ByteStream
+
+__all__ = ["ConnectionLimits", "MailServer", "Session"]
+
+_REFUSAL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How many clients a server serves at a time.
+
+    Args:
+        connections: in all; what a process may have open is usually the tighter limit.
+        connections_per_host: from one address. Clients on a socket in the file system count as one host.
+    """
+
+    connections: int = 10_000
+    connections_per_host: int = 1_000
+
+    def __post_init__(self) -> None:
+        if self.connections < 1 or self.connections_per_host < 1:
+            raise InputError("a limit of connections is less than 1", cure="use numbers of at least 1")
+
+
+class Session(Protocol):
+    """One client's session, as the listener sees it."""
+
+    async def run(self) -> None:
+        """Serve the client until the session ends; never raises for what the client or the network did."""
+        ...
+
+    async def shut_down(self) -> None:
+        """Take no new work: end now if nothing is under way, else as soon as it is done."""
+        ...
+
+    def abort(self) -> None:
+        """End now."""
+        ...
+
+
+class MailServer:
+    """Listens, starts a session for each client, and shuts down gracefully.
+
+    `async with` starts it; leaving the block stops accepting, lets sessions that are in the middle of something finish
+    within `grace_seconds`, and ends the others with the protocol's goodbye.
+
+    Args:
+        make_session: returns the session for a client.
+        refusal: the octets for a client over a limit, sent instead of a greeting.
+        host: address to listen on; empty for all.
+        port: 0 picks one, see `port`.
+        path: listen on a socket in the file system instead.
+        tls_context: for implicit TLS.
+        limits: how many clients.
+        grace_seconds: how long `aclose` waits for sessions that are in the middle of something.
+    """
+
+    def __init__(
+        self,
+        make_session: Callable[[ByteStream], Session],
+        refusal: bytes,
+        *,
+        host: str,
+        port: int,
+        path: str,
+        tls_context: ssl.SSLContext | None,
+        limits: ConnectionLimits,
+        grace_seconds: float,
+    ) -> None:
+        self._make_session = make_session
+        self._refusal = refusal
+        self._host = host
+        self._port = port
+        self._path = path
+        self._tls_context = tls_context
+        self._limits = limits
+        self._grace_seconds = grace_seconds
+        self._listener: Listener | None = None
+        self._sessions: set[Session] = set()
+        self._hosts: Counter[str] = Counter()
+        self._closing = False
+        self._all_ended: Waiter | None = None
+
+    def __repr__(self) -> str:
+        where = (
+            " ".join(self._listener.addresses)
+            if self._listener
+            else "closed"
+            if self._closing
+            else "not started"
+        )
+        return f"<{type(self).__name__} {where}, {len(self._sessions)} sessions>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to.
+
+        Raises:
+            ClosedError: the server does not run.
+        """
+        if self._listener is None:
+            raise ClosedError("the server does not run", cure="use it in an async with block")
+        return self._listener.port
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """`host:port` for each address, or the path of the socket; empty if the server does not run."""
+        return () if self._listener is None else self._listener.addresses
+
+    @property
+    def connections(self) -> int:
+        """Sessions that run now."""
+        return len(self._sessions)
+
+    async def start(self) -> None:
+        """Listen; returns when clients can connect.
+
+        Raises:
+            ConnectError: the address cannot be used.
+            LocalProtocolError: the server runs already, or was closed.
+        """
+        if self._listener is not None or self._closing:
+            raise LocalProtocolError("a server starts once", cure="make another one")
+        self._listener = await listen(
+            self._accept, host=self._host, port=self._port, path=self._path, tls_context=self._tls_context
+        )
+
+    async def aclose(self) -> None:
+        """Stop accepting, and end all sessions: those in the middle of something within the time of grace.
+
+        Cancelling ends them at once.
+        """
+        self._closing = True
+        listener, self._listener = self._listener, None
+        try:
+            if listener is not None:
+                await listener.aclose()
+            for session in list(self._sessions):
+                await session.shut_down()
+            if self._sessions:
+                self._all_ended = Waiter()
+                with anyio.move_on_after(self._grace_seconds):
+                    await self._all_ended.wait()
+        finally:
+            for session in list(self._sessions):
+                session.abort()
+
+    async def _accept(self, stream: ByteStream) -> None:
+        host = stream.peer
+        if (
+            self._closing
+            or len(self._sessions) >= self._limits.connections
+            or self._hosts[host] >= self._limits.connections_per_host
+        ):
+            await self._refuse(stream)
+            return
+        session = self._make_session(stream)
+        self._sessions.add(session)
+        self._hosts[host] += 1
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)
+            self._hosts[host] -= 1
+            if not self._hosts[host]:
+                del self._hosts[host]
+            if not self._sessions and self._all_ended is not None:
+                self._all_ended.set()
+
+    async def _refuse(self, stream: ByteStream) -> None:
+        try:
+            await stream.send([self._refusal], deadline=now() + _REFUSAL_SECONDS)
+            await stream.aclose()
+        except (MailError, TimeoutError):
+            stream.abort()

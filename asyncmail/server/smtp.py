@@ -1,0 +1,386 @@
+"""An SMTP or LMTP server to embed: sessions, and how they call the handler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
+from ..net import now
+from ..smtp import (
+    AuthenticationReceived,
+    CommandReceived,
+    CommandRejected,
+    ConnectionEnded,
+    ContentEnded,
+    ContentReceived,
+    Ehlo,
+    Helo,
+    Lhlo,
+    Mail,
+    Rcpt,
+    Reply,
+    Rset,
+    ServerEvent,
+    ServerLimits,
+    ServerOffer,
+    ServerProtocol,
+    ServerState,
+    Vrfy,
+)
+from ..wire import BareNewlines, Signal
+from .handlers import (
+    Authenticator,
+    Handler,
+    HandlerLike,
+    ReceivedTransaction,
+    RecipientFilter,
+    SenderFilter,
+    SessionFilter,
+    SessionInfo,
+    StreamingHandler,
+    Verifier,
+)
+from .listener import ConnectionLimits, MailServer
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ..net import ByteStream
+    from ..wire import Trace
+
+__all__ = ["SMTPServer"]
+
+_LOCAL_ERROR = Reply(451, "Local error, try again later", "4.3.0")
+_BAD_CREDENTIALS = Reply(535, "Username or password is wrong", "5.7.8")
+_AUTHENTICATED = Reply(235, "Authenticated", "2.7.0")
+_SHUTTING_DOWN = Reply(421, "The server is shutting down, try again later", "4.3.2")
+_TOO_MANY = Reply(421, "Too many connections, try again later", "4.7.0")
+_IDLE = Reply(421, "Nothing came for too long", "4.4.2")
+
+_logger = logging.getLogger("asyncmail.server")
+_T = TypeVar("_T")
+
+
+class SMTPServer(MailServer):
+    """Receives mail and hands it to `handler`.
+
+    `async with` starts it; leaving the block lets transactions under way finish and tells other clients 421.
+
+    Args:
+        handler: an object with `deliver` and, optionally, other hooks (see `asyncmail.server.handlers`), or an async
+            function that does what `deliver` would.
+        host: address to listen on; empty for all.
+        port: 0 picks one, see `port`.
+        path: listen on a socket in the file system instead.
+        hostname: the server's name, in greeting and EHLO answer.
+        lmtp: speak LMTP (RFC 2033).
+        tls_context: offer STARTTLS, or, with `implicit_tls`, begin with TLS.
+        implicit_tls: see `tls_context`.
+        require_tls: refuse MAIL before TLS.
+        require_authentication: refuse MAIL before AUTH.
+        allow_cleartext_login: take passwords without TLS.
+        bare_newlines: what to do with content that holds CR or LF outside of CRLF.
+        limits: what a client may send.
+        connection_limits: how many clients are served.
+        idle_seconds: after so long without a command a session ends, at least 300 by RFC 5321 §4.5.3.2.7.
+        grace_seconds: how long `aclose` waits for transactions under way.
+        trace: called with each line of all sessions, secrets replaced.
+
+    Raises:
+        InputError: arguments contradict each other.
+
+    RFC 5321, RFC 2033
+    """
+
+    def __init__(
+        self,
+        handler: HandlerLike,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        path: str = "",
+        hostname: str = "localhost",
+        lmtp: bool = False,
+        tls_context: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        require_tls: bool = False,
+        require_authentication: bool = False,
+        allow_cleartext_login: bool = False,
+        bare_newlines: BareNewlines = BareNewlines.REJECT,
+        limits: ServerLimits | None = None,
+        connection_limits: ConnectionLimits | None = None,
+        idle_seconds: float = 300.0,
+        grace_seconds: float = 10.0,
+        trace: Trace | None = None,
+    ) -> None:
+        if (implicit_tls or require_tls) and tls_context is None:
+            raise InputError("TLS is asked for without a certificate", cure="pass tls_context=")
+        if require_authentication and not isinstance(handler, Authenticator):
+            raise InputError("authentication is asked for and the handler has no authenticate()")
+        self._hooks = _Hooks(handler)
+        self._offer = ServerOffer(
+            hostname=hostname,
+            lmtp=lmtp,
+            starttls=tls_context is not None and not implicit_tls,
+            encrypted=implicit_tls,
+            authentication=self._hooks.authenticator is not None,
+            cleartext_login=allow_cleartext_login,
+            require_tls=require_tls,
+            require_authentication=require_authentication,
+            bare_newlines=bare_newlines,
+        )
+        self._session_limits = limits or ServerLimits()
+        self._starttls_context = tls_context
+        self._idle_seconds = idle_seconds
+        self._trace = trace
+        super().__init__(
+            self._session,
+            _TOO_MANY.encode(),
+            host=host,
+            port=port,
+            path=path,
+            tls_context=tls_context if implicit_tls else None,
+            limits=connection_limits or ConnectionLimits(),
+            grace_seconds=grace_seconds,
+        )
+
+    def _session(self, stream: ByteStream) -> _SMTPSession:
+        protocol = ServerProtocol(offer=self._offer, limits=self._session_limits, trace=self._trace)
+        greeting = Reply(220, f"{self._offer.hostname} {'LMTP' if self._offer.lmtp else 'ESMTP'}")
+        return _SMTPSession(
+            stream, protocol, self._hooks, greeting, self._starttls_context, self._idle_seconds
+        )
+
+
+class _Hooks:
+    """A handler taken apart: what it does not have is None, and costs nothing."""
+
+    __slots__ = ("authenticator", "deliver", "recipient", "sender", "session", "streaming", "verifier")
+
+    def __init__(self, handler: HandlerLike) -> None:
+        if not isinstance(handler, Handler) and not callable(handler):
+            raise InputError(
+                f"{type(handler).__name__} is no handler", cure="give it an async method deliver(transaction)"
+            )
+        self.deliver: Callable[[ReceivedTransaction], Awaitable[Reply | Sequence[Reply] | None]] = (
+            handler.deliver if isinstance(handler, Handler) else handler
+        )
+        hooks: object = handler
+        self.session = hooks if isinstance(hooks, SessionFilter) else None
+        self.authenticator = hooks if isinstance(hooks, Authenticator) else None
+        self.sender = hooks if isinstance(hooks, SenderFilter) else None
+        self.recipient = hooks if isinstance(hooks, RecipientFilter) else None
+        self.verifier = hooks if isinstance(hooks, Verifier) else None
+        self.streaming = hooks if isinstance(hooks, StreamingHandler) else None
+
+
+class _SMTPSession:
+    __slots__ = (
+        "_chunks",
+        "_ending",
+        "_greeting",
+        "_hooks",
+        "_idle_seconds",
+        "_info",
+        "_protocol",
+        "_stream",
+        "_tls_context",
+        "_transaction",
+        "_waiting",
+    )
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        protocol: ServerProtocol,
+        hooks: _Hooks,
+        greeting: Reply,
+        tls_context: ssl.SSLContext | None,
+        idle_seconds: float,
+    ) -> None:
+        self._stream = stream
+        self._protocol = protocol
+        self._hooks = hooks
+        self._greeting = greeting
+        self._tls_context = tls_context
+        self._idle_seconds = idle_seconds
+        self._info = SessionInfo(peer=stream.peer, encrypted=stream.tls is not None)
+        self._transaction: ReceivedTransaction | None = None
+        self._chunks: list[bytes] = []
+        self._ending = False
+        self._waiting = False  # for the client, with nothing under way
+
+    # --- what the listener calls
+
+    async def run(self) -> None:
+        try:
+            await self._greet()
+            await self._converse()
+            await self._flush()
+            await self._stream.aclose()
+        except (MailError, TimeoutError):
+            self._stream.abort()  # the client is gone, or as good as gone
+        except BaseException:
+            self._stream.abort()
+            raise
+
+    async def shut_down(self) -> None:
+        self._ending = True
+        if self._waiting and not self._protocol.in_transaction:
+            self._protocol.shut_down(_SHUTTING_DOWN)
+            try:
+                await self._flush()
+                await self._stream.aclose()
+            except (MailError, TimeoutError):
+                self._stream.abort()
+
+    def abort(self) -> None:
+        self._stream.abort()
+
+    # --- the conversation
+
+    async def _greet(self) -> None:
+        hook = self._hooks.session
+        reply = None if hook is None else await self._ask(hook.connected(self._info))
+        self._protocol.send(reply or self._greeting)
+
+    async def _converse(self) -> None:
+        protocol = self._protocol
+        while True:
+            event = protocol.next_event()
+            if not isinstance(event, Signal):
+                if isinstance(event, ConnectionEnded):
+                    return
+                await self._handle(event)
+            elif event is Signal.NEED_DATA:
+                if self._ending and not protocol.in_transaction:
+                    protocol.shut_down(_SHUTTING_DOWN)
+                    return
+                if not await self._receive():
+                    return
+            elif protocol.state is ServerState.HANDSHAKE:
+                await self._start_tls()
+            else:
+                return
+
+    async def _receive(self) -> bool:
+        """Write what is due, and wait for the client; False if it was silent for too long."""
+        await self._flush()
+        self._waiting = True
+        try:
+            data = await self._stream.receive(deadline=now() + self._idle_seconds)
+        except TimeoutError:
+            self._protocol.shut_down(_IDLE)
+            return False
+        finally:
+            self._waiting = False
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        return True
+
+    async def _flush(self) -> None:
+        chunks = self._protocol.data_to_send()
+        if chunks:
+            await self._stream.send(chunks, deadline=now() + self._idle_seconds)
+
+    async def _start_tls(self) -> None:
+        assert self._tls_context is not None  # else STARTTLS was not offered
+        await self._flush()
+        self._protocol.start_tls()
+        await self._stream.start_tls(self._tls_context, server_side=True, deadline=now() + self._idle_seconds)
+        # RFC 3207 §4.2: nothing that the client said before counts.
+        self._info = SessionInfo(peer=self._stream.peer, encrypted=True)
+        self._transaction = None
+
+    async def _handle(self, event: ServerEvent) -> None:
+        if isinstance(event, CommandReceived):
+            await self._handle_command(event)
+        elif isinstance(event, ContentReceived):
+            await self._handle_content(event.data)
+        elif isinstance(event, ContentEnded):
+            await self._handle_end_of_content(event.refusal)
+        elif isinstance(event, AuthenticationReceived):
+            await self._handle_authentication(event)
+        elif isinstance(event, CommandRejected):
+            _logger.debug("%s: %s answered %s", self._info.peer, event.line, event.reply)
+
+    async def _handle_command(self, event: CommandReceived) -> None:
+        command = event.command
+        hooks = self._hooks
+        reply: Reply | None = None
+        if isinstance(command, Rcpt):
+            transaction = cast("ReceivedTransaction", self._transaction)
+            if hooks.recipient is not None:
+                reply = await self._ask(hooks.recipient.rcpt(transaction, command.recipient))
+            if reply is None or reply.is_positive:
+                transaction.recipients.append(command.recipient)
+        elif isinstance(command, Mail):
+            self._begin(ReceivedTransaction(session=self._info, mail=command))
+            if hooks.sender is not None:
+                reply = await self._ask(hooks.sender.mail(cast("ReceivedTransaction", self._transaction)))
+        elif isinstance(command, Ehlo | Helo | Lhlo):
+            self._info.hello = command.domain
+            self._begin(None)
+        elif isinstance(command, Rset):
+            self._begin(None)
+        elif isinstance(command, Vrfy) and hooks.verifier is not None:
+            reply = await self._ask(hooks.verifier.verify(self._info, command.text))
+        self._answer(reply)
+
+    def _begin(self, transaction: ReceivedTransaction | None) -> None:
+        self._transaction = transaction
+        self._chunks.clear()
+
+    async def _handle_content(self, data: bytes) -> None:
+        streaming = self._hooks.streaming
+        if streaming is None:
+            self._chunks.append(data)
+        else:
+            await streaming.receive(cast("ReceivedTransaction", self._transaction), data)
+
+    async def _handle_end_of_content(self, refusal: Reply | None) -> None:
+        transaction = cast("ReceivedTransaction", self._transaction)
+        chunks = self._chunks
+        transaction.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._begin(None)
+        if refusal is not None:
+            return
+        reply = await self._ask(self._hooks.deliver(transaction))
+        if isinstance(reply, Sequence):
+            for each in reply:
+                self._answer(each)
+        else:
+            while self._protocol.in_flight:
+                self._answer(reply)
+
+    async def _handle_authentication(self, event: AuthenticationReceived) -> None:
+        assert self._hooks.authenticator is not None  # else AUTH was not offered
+        answer = await self._ask(self._hooks.authenticator.authenticate(self._info, event.attempt))
+        if isinstance(answer, Reply):
+            self._answer(answer)
+            return
+        self._info.user = answer
+        self._answer(_BAD_CREDENTIALS if answer is None else _AUTHENTICATED)
+
+    def _answer(self, reply: Reply | None) -> None:
+        if reply is None:
+            self._protocol.accept()
+            return
+        try:
+            self._protocol.send(reply)
+        except LocalProtocolError:
+            _logger.exception("the handler's reply %s does not fit", reply)
+            self._protocol.send(_LOCAL_ERROR)
+
+    async def _ask(self, answer: Awaitable[_T]) -> _T | Reply:
+        try:
+            return await answer
+        except SMTPReplyError as error:
+            return cast("Reply", error.reply)
+        except Exception:
+            _logger.exception("the handler failed")
+            return _LOCAL_ERROR
