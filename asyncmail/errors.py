@@ -500,6 +500,8 @@ class MissingExtra(MailError, ImportError):
         extra: the name of the extra of asyncmail that brings it.
     """
 
+    default_stage = Stage.INPUT
+
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs an extra", cure=f"pip install 'asyncmail[{extra}]'")
         self.extra = extra
