@@ -1,32 +1,32 @@
 """Messages on their way: what `POP3Client.retrieve_many` and `POP3Client.stream` iterate over.
 
-A session may be used for something else in the middle of either. What was asked for is then read first: by
-`Retrievals` into memory, for the loop to find there, which is bounded by its window; by a `ContentStream`, whose
-message may be of any size, to no avail.
+A session may be put to another use in the middle of either. What is in flight is then read first: by `Retrievals`
+into memory, for the loop to find there, which its window bounds; by a `ContentStream`, whose message may be of any
+size, to no avail.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import LocalProtocolError, POP3ResponseError
-from ..pop3 import ContentReceived, ResponseReceived, Retr
+from ..errors import LocalProtocolError, POP3ResponseError, Stage
+from ..pop3 import ContentReceived, ResponseReceived
 from ..wire import Signal
+from .pop3_session import InProgress, message_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from ..pop3 import ClientEvent
-    from .pop3 import POP3Client
+    from ..pop3 import ClientEvent, Retr
+    from .pop3_session import Session
 
-__all__ = ["ContentStream", "InProgress", "Retrievals", "RetrievedMessage"]
+__all__ = ["ContentStream", "Retrievals", "RetrievedMessage"]
 
-# Commands in flight. Enough to keep a line with 100 ms and 100 Mbit/s busy with small messages; the octets bound what
-# is kept in memory when the session is put to another use in between.
+# Commands in flight: enough for small messages over a line with a delay of 100 ms. The octets bound what is kept when
+# the session is put to another use meanwhile.
 _MOST_COMMANDS = 256
 _MOST_OCTETS = 8 * 1024 * 1024
 _UNKNOWN = 64 * 1024  # a message of which no listing told the size counts as this
@@ -39,27 +39,19 @@ class RetrievedMessage(NamedTuple):
     content: bytes
 
 
-class InProgress(ABC):
-    """Answers that are still to be read."""
-
-    @abstractmethod
-    async def settle(self) -> None:
-        """Read what is in flight, so that another command can be sent; called within the session's exclusive use."""
-
-
 class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
     """Retrieves message after message, several in flight where the server offers PIPELINING.
 
-    A refused message raises; the iteration can be taken up again behind it. Leaving the loop early leaves nothing
-    behind but a few messages that the next command has to read over.
+    A message that is refused raises; the iteration can be taken up again behind it. Leaving the loop early leaves
+    answers in flight, which the next command reads over.
     """
 
-    def __init__(self, session: POP3Client, commands: Sequence[Retr], octets: Mapping[int, int]) -> None:
+    def __init__(self, session: Session, commands: Sequence[Retr], octets: Mapping[int, int]) -> None:
         self._session = session
         self._commands = commands
         self._octets = octets
         self._sent = 0
-        self._due: deque[int] = deque()  # sizes of what is in flight
+        self._due: deque[tuple[int, int]] = deque()  # number and size of each message in flight
         self._due_octets = 0
         self._pieces: list[bytes] = []
         self._ready: deque[RetrievedMessage | POP3ResponseError] = deque()
@@ -79,18 +71,18 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         return item
 
     async def _advance(self) -> None:
-        """Ask for more, wait for one answer, take with it what came in the same segment."""
-        session = self._session
+        """Ask for more, wait for an answer, and take with it what came in the same segment."""
         if self._sent == len(self._commands) and not self._due:
             raise StopAsyncIteration
+        session = self._session
         with session.exclusive():
             await session.settle(self)
             self._ask()
             while not self._ready:
                 self._take(await session.next_event())
-            protocol = session.protocol
-            while self._due and not isinstance(event := protocol.next_event(), Signal):
-                self._take(event)
+            next_event = session.protocol.next_event
+            while self._due and not isinstance(event := next_event(), Signal):
+                self._take(session.checked(event))
 
     def _ask(self) -> None:
         protocol = self._session.protocol
@@ -102,24 +94,26 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
             if self._due and self._due_octets + octets > _MOST_OCTETS:
                 break
             protocol.send(command)
-            self._due.append(octets)
+            self._due.append((command.number, octets))
             self._due_octets += octets
             self._sent += 1
 
     def _take(self, event: ClientEvent) -> None:
+        number, octets = self._due[0]
         if isinstance(event, ContentReceived):
-            if not event.ended:
-                self._pieces.append(event.data)
-                return
             content = event.data
-            if self._pieces:
+            if self._pieces or not event.ended:
                 self._pieces.append(content)
+                if not event.ended:
+                    return
                 content = b"".join(self._pieces)
                 self._pieces.clear()
-            self._ready.append(RetrievedMessage(event.command.number, content))
+            self._ready.append(RetrievedMessage(number, content))
         else:
-            self._ready.append(self._session.refusal(event))
-        self._due_octets -= self._due.popleft()
+            assert isinstance(event, ResponseReceived)
+            self._ready.append(message_refusal(number, "RETR", event.response))
+        self._due.popleft()
+        self._due_octets -= octets
 
     async def settle(self) -> None:
         while self._due:
@@ -127,4 +121,54 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
 
 
 class ContentStream(InProgress, AsyncIterator[bytes]):
-    """One message in pieces as they arrive: memory stays bounded whatever its size."""
+    """One message in pieces, as they arrive.
+
+    Leaving the loop early is allowed: the next command reads over the rest.
+    """
+
+    def __init__(self, session: Session, command: Retr) -> None:
+        self._session = session
+        self._command = command
+        self._is_begun = False
+        self._is_ended = False
+        self._is_cut = False
+
+    def __repr__(self) -> str:
+        state = "ended" if self._is_ended else "under way" if self._is_begun else "not begun"
+        return f"<ContentStream of message {self._command.number}, {state}>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_cut:
+            raise LocalProtocolError(
+                "the message was not read to its end before the next command",
+                stage=Stage.RETRIEVAL,
+                cure="let the loop end first",
+            )
+        while not self._is_ended:
+            event = await self._next_event()
+            if isinstance(event, ResponseReceived):
+                self._is_ended = True
+                raise message_refusal(self._command.number, "RETR", event.response)
+            assert isinstance(event, ContentReceived)
+            self._is_ended = event.ended
+            if event.data:
+                return event.data
+        raise StopAsyncIteration
+
+    async def _next_event(self) -> ClientEvent:
+        session = self._session
+        with session.exclusive():
+            if not self._is_begun:
+                await session.settle(self)
+                session.protocol.send(self._command)
+                self._is_begun = True
+            return await session.next_event()
+
+    async def settle(self) -> None:
+        while not self._is_ended:
+            event = await self._session.next_event()
+            self._is_ended = not isinstance(event, ContentReceived) or event.ended
+            self._is_cut = True

@@ -6,13 +6,30 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from ..errors import InputError
+from ..pop3 import Awaiting as POP3Awaiting
 from ..smtp import Awaiting
 
-__all__ = ["SMTPTimeouts"]
+__all__ = ["POP3Timeouts", "SMTPTimeouts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SMTPTimeouts:
+class _Timeouts:
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                raise InputError(
+                    f"the timeout {field.name} is {value}", cure="use a number of seconds above 0"
+                )
+
+    @classmethod
+    def all(cls, seconds: float) -> Self:
+        """The same limit for everything."""
+        return cls(**{field.name: seconds for field in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SMTPTimeouts(_Timeouts):
     """Time limits of a client, each for one answer; the defaults are those of RFC 5321 §4.5.3.2.
 
     Args:
@@ -33,19 +50,6 @@ class SMTPTimeouts:
     data: float = 120.0
     end_of_content: float = 600.0
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not value > 0:
-                raise InputError(
-                    f"the timeout {field.name} is {value}", cure="use a number of seconds above 0"
-                )
-
-    @classmethod
-    def all(cls, seconds: float) -> Self:
-        """The same limit for everything."""
-        return cls(**{field.name: seconds for field in fields(cls)})
-
     def of(self, awaiting: Awaiting) -> float:
         """The limit for what is awaited."""
         return getattr(self, _FIELDS[awaiting])  # type: ignore[no-any-return]
@@ -60,3 +64,34 @@ _FIELDS = {
     Awaiting.END_OF_CONTENT: "end_of_content",
     Awaiting.NOTHING: "answer",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class POP3Timeouts(_Timeouts):
+    """Time limits of a client, each for one answer; POP3 itself has none for clients.
+
+    Args:
+        connect: for the connection, name resolution and implicit TLS included.
+        greeting: for the first line.
+        answer: for an answer to begin, and for the handshake after STLS.
+        content: for an answer to go on, that is for more octets of a message or listing.
+        update: for the answer to QUIT, until which the server removes messages.
+    """
+
+    connect: float = 30.0
+    greeting: float = 120.0
+    answer: float = 120.0
+    content: float = 120.0
+    update: float = 600.0
+
+    def of(self, awaiting: POP3Awaiting) -> float:
+        """The limit for what is awaited."""
+        match awaiting:
+            case POP3Awaiting.GREETING:
+                return self.greeting
+            case POP3Awaiting.CONTENT:
+                return self.content
+            case POP3Awaiting.UPDATE:
+                return self.update
+            case _:
+                return self.answer

@@ -1,0 +1,108 @@
+"""What every call of a `POP3Client` goes through: send commands, await their answers, keep the two together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from ..errors import (
+    ConnectionLost,
+    LoginDelayed,
+    MaildropLocked,
+    NoSuchMessage,
+    POP3ResponseError,
+    Stage,
+)
+from ..net import Connection
+from ..pop3 import ConnectionEnded, ResponseCode, ResponseReceived, UnsolicitedResponse
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ..net import ByteStream
+    from ..pop3 import ClientEvent, ClientProtocol, Command, Response
+    from .timeouts import POP3Timeouts
+
+__all__ = ["InProgress", "Session", "message_refusal", "refusal"]
+
+
+class InProgress(ABC):
+    """An iteration that may have commands in flight between two of its steps."""
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Read what is in flight, so that another command can be sent."""
+
+
+class Session:
+    """One connection, one protocol object, and at most one iteration in progress."""
+
+    def __init__(self, stream: ByteStream, protocol: ClientProtocol, timeouts: POP3Timeouts) -> None:
+        self.connection: Connection[ClientEvent] = Connection(stream, protocol)
+        self.protocol = protocol
+        self._timeouts = timeouts
+        self._in_progress: InProgress | None = None
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Guard a call: see `Connection.exclusive`."""
+        return self.connection.exclusive()
+
+    async def settle(self, iteration: InProgress | None = None) -> None:
+        """Let any other iteration read what it has in flight; from now on `iteration` is in progress."""
+        other, self._in_progress = self._in_progress, iteration
+        if other is not None and other is not iteration:
+            await other.settle()
+
+    async def exchange(self, command: Command) -> ClientEvent:
+        """Send a command and return the first event of its answer."""
+        with self.exclusive():
+            await self.settle()
+            self.protocol.send(command)
+            return await self.next_event()
+
+    async def response(self, command: Command) -> Response:
+        """Send a command with an answer of one line; return that."""
+        event = await self.exchange(command)
+        assert isinstance(event, ResponseReceived)
+        return event.response
+
+    async def next_event(self) -> ClientEvent:
+        """Write what there is to write, and return the next event.
+
+        Raises:
+            ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended.
+        """
+        awaiting = self.protocol.awaiting
+        event = await self.connection.next_event(self._timeouts.of(awaiting), waiting_for=awaiting.value)
+        return self.checked(event)
+
+    def checked(self, event: ClientEvent) -> ClientEvent:
+        """Return the event, unless it means that the session has ended.
+
+        Raises:
+            ConnectionLost: it does.
+        """
+        if isinstance(event, ConnectionEnded):
+            in_flight = tuple(command.verb for command in event.in_flight)
+            self.connection.give_up()
+            raise ConnectionLost("the server closed the connection", in_flight=in_flight)
+        if isinstance(event, UnsolicitedResponse):
+            self.connection.give_up()
+            raise ConnectionLost(f"the server ended the session: {event.response}")
+        return event
+
+
+def refusal(command: str, response: Response, *, stage: Stage = Stage.COMMAND) -> POP3ResponseError:
+    """Return the error for a -ERR that is not about one message."""
+    if response.has_code(ResponseCode.IN_USE):
+        return MaildropLocked(response, command=command, cure="end the other session, or try again later")
+    if response.has_code(ResponseCode.LOGIN_DELAY):
+        return LoginDelayed(response, command=command, cure="log in less often")
+    return POP3ResponseError(response, command=command, stage=stage)
+
+
+def message_refusal(number: int, command: str, response: Response) -> POP3ResponseError:
+    """Return the error for a -ERR to a command that names a message."""
+    if response.has_code("SYS"):
+        return POP3ResponseError(response, command=command, stage=Stage.RETRIEVAL)
+    return NoSuchMessage(number, response, command=command)
