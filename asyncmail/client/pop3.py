@@ -13,6 +13,7 @@ from ..errors import (
     LocalProtocolError,
     MailTimeout,
     MechanismUnavailable,
+    POP3ResponseError,
     RemoteProtocolError,
     Stage,
     TLSRequired,
