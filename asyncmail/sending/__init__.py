@@ -1,0 +1,8 @@
+"""Sending in volume: a pool shared by tasks, bulk streams, DKIM."""
+
+from .dkim import DKIMSigner
+from .mailer import Mailer
+from .oneshot import send
+from .pool import PoolLimits
+
+__all__ = ["DKIMSigner", "Mailer", "PoolLimits", "send"]

@@ -1,0 +1,37 @@
+"""Servers to embed: SMTP and LMTP, POP3, and the maildrops that POP3 serves."""
+
+from .handlers import (
+    Authenticator,
+    Handler,
+    HandlerLike,
+    ReceivedTransaction,
+    RecipientFilter,
+    SenderFilter,
+    SessionFilter,
+    SessionInfo,
+    StreamingHandler,
+    Verifier,
+)
+from .listener import ConnectionLimits
+from .maildrops import InMemoryMaildrops, MaildirMaildrops, Maildrop, MaildropStore, StoredMessage
+from .smtp import SMTPServer
+
+__all__ = [
+    "Authenticator",
+    "ConnectionLimits",
+    "Handler",
+    "HandlerLike",
+    "InMemoryMaildrops",
+    "MaildirMaildrops",
+    "Maildrop",
+    "MaildropStore",
+    "ReceivedTransaction",
+    "RecipientFilter",
+    "SMTPServer",
+    "SenderFilter",
+    "SessionFilter",
+    "SessionInfo",
+    "StoredMessage",
+    "StreamingHandler",
+    "Verifier",
+]
