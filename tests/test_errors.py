@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import pickle
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,7 @@ class Answer:
         return self.text
 
 
-CLASSES = {
+CLASSES: dict[str, Any] = {
     name: value
     for name in errors.__all__
     if isinstance(value := getattr(errors, name), type) and issubclass(value, BaseException)
@@ -40,7 +41,7 @@ BUILTIN_BASES = {
 }
 
 
-def example(name: str, text: str = "text", answer: Answer | None = None) -> MailError:
+def example(name: str, text: str = "text", answer: Answer | None = None) -> Any:
     """An error of the class of this name, `text` in each of its fields that takes any text."""
     cls = CLASSES[name]
     answer = answer or Answer(text)

@@ -24,13 +24,13 @@ def decode(text: str) -> str:
         ("é" * 23, f"=?utf-8?b?{'w6nDqcOp' * 7}w6k=?= =?utf-8?b?w6k=?="),
     ],
 )
-def test_encode_and_decode(text, encoded):
+def test_encode_and_decode(text: str, encoded: str) -> None:
     assert encode_words(text) == encoded
     assert decode(encoded) == text
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1))
-def test_any_text_survives(text):
+def test_any_text_survives(text: str) -> None:
     encoded = encode_words(text)
     assert encoded.isascii()
     assert all(len(word) <= 75 for word in encoded.split(" "))
@@ -38,7 +38,7 @@ def test_any_text_survives(text):
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1))
-def test_the_standard_library_reads_it(text):
+def test_the_standard_library_reads_it(text: str) -> None:
     assert str(make_header(decode_header(encode_words(text)))) == text
 
 
@@ -76,15 +76,15 @@ def test_the_standard_library_reads_it(text):
         ("=?utf-8?q?wü?=", "=?utf-8?q?wü?="),
     ],
 )
-def test_decode(encoded, text):
+def test_decode(encoded: str, text: str) -> None:
     assert decode(encoded) == text
 
 
-def test_nothing_is_encoded_between_quotes():
+def test_nothing_is_encoded_between_quotes() -> None:
     assert decode_words([("=?utf-8?q?a?=", False), ("=?utf-8?q?a?=", True)]) == "a =?utf-8?q?a?="
 
 
 @given(st.sampled_from(["utf-8", "utf-16", "utf-7", "iso-2022-jp", "gb18030", "charmap", "hz"]), st.binary())
-def test_octets_that_a_charset_lacks_are_no_error(charset, octets):
+def test_octets_that_a_charset_lacks_are_no_error(charset: str, octets: bytes) -> None:
     word = f"=?{charset}?q?{''.join(f'={octet:02x}' for octet in octets)}?="
     assert isinstance(decode(word), str)

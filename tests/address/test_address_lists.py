@@ -112,19 +112,21 @@ BAD_LISTS = [
 
 
 @pytest.mark.parametrize(("text", "parts"), ONE)
-def test_one_address(text, parts):
+def test_one_address(text: str, parts: tuple[str, str, str]) -> None:
     assert parse_mailbox(text) == ParsedMailbox(*parts)
     assert list(parse_mailboxes(text)) == [ParsedMailbox(*parts)]
     assert list(parse_mailboxes(f"{text},{text};g:{text};")) == [ParsedMailbox(*parts)] * 3
 
 
 @pytest.mark.parametrize(("text", "expected"), MANY)
-def test_lists(text, expected):
+def test_lists(text: str, expected: list[str]) -> None:
     assert list(map(str, Address.parse_list(text))) == expected
 
 
 @pytest.mark.parametrize(("text", "position", "problem"), BAD)
-def test_what_is_no_address_is_refused_with_place_and_cure(text, position, problem):
+def test_what_is_no_address_is_refused_with_place_and_cure(
+    text: str, position: int | None, problem: str
+) -> None:
     for parse in (Address.parse, Address.parse_list):
         with pytest.raises(AddressSyntaxError, match=problem) as caught:
             parse(text)
@@ -135,7 +137,7 @@ def test_what_is_no_address_is_refused_with_place_and_cure(text, position, probl
 
 
 @pytest.mark.parametrize(("text", "position", "problem"), BAD_LISTS)
-def test_what_is_no_list_is_refused(text, position, problem):
+def test_what_is_no_list_is_refused(text: str, position: int | None, problem: str) -> None:
     with pytest.raises(AddressSyntaxError, match=problem) as caught:
         Address.parse_list(text)
     assert (caught.value.address, caught.value.position) == (text, position)
@@ -144,7 +146,7 @@ def test_what_is_no_list_is_refused(text, position, problem):
 @pytest.mark.parametrize(
     ("text", "position"), [("a@b, c@d", 3), ("a@b,", 3), ("a@b c", 4), ("g: a@b;", 1), ("", 0)]
 )
-def test_one_address_is_not_a_list(text, position):
+def test_one_address_is_not_a_list(text: str, position: int | None) -> None:
     with pytest.raises(AddressSyntaxError) as caught:
         Address.parse(text)
     assert caught.value.position == position
@@ -157,7 +159,7 @@ pieces = st.sampled_from(
 
 
 @given(st.text() | st.lists(pieces, max_size=24).map("".join))
-def test_any_text_is_addresses_or_an_error(text):
+def test_any_text_is_addresses_or_an_error(text: str) -> None:
     try:
         found = Address.parse_list(text)
     except AddressSyntaxError as error:
@@ -188,7 +190,7 @@ def test_any_text_is_addresses_or_an_error(text):
         "a@[" + "x" * 40_000,
     ],
 )
-def test_hostile_length_costs_nothing_special(text):
+def test_hostile_length_costs_nothing_special(text: str) -> None:
     with pytest.raises(AddressSyntaxError):
         Address.parse(text)
     if not text.strip() or text.endswith(";a"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -8,6 +9,9 @@ from hypothesis import strategies as st
 
 from asyncmail.address import check_forward_path, check_reverse_path, parse_forward_path, parse_reverse_path
 from asyncmail.errors import AddressSyntaxError, Stage
+
+Check = Callable[..., str]
+Parse = Callable[[str], tuple[str, str]]
 
 CHECKS = pytest.mark.parametrize("check", [check_reverse_path, check_forward_path])
 PARSERS = pytest.mark.parametrize("parse", [parse_reverse_path, parse_forward_path])
@@ -102,20 +106,22 @@ BAD = [
 
 @CHECKS
 @pytest.mark.parametrize("text", GOOD)
-def test_a_mailbox_passes_unchanged(check, text):
+def test_a_mailbox_passes_unchanged(check: Check, text: str) -> None:
     assert check(text) == check(text, smtputf8=True) == text
 
 
 @PARSERS
 @pytest.mark.parametrize("text", GOOD)
 @pytest.mark.parametrize("rest", ["", " SIZE=100 BODY=8BITMIME" + " X" * 40, ">", "<"])
-def test_a_path_is_parsed_as_it_was_written(parse, text, rest):
+def test_a_path_is_parsed_as_it_was_written(parse: Parse, text: str, rest: str) -> None:
     assert parse(f"<{text}>{rest}") == (text, rest)
 
 
 @CHECKS
 @pytest.mark.parametrize(("text", "position", "problem"), BAD)
-def test_what_is_no_mailbox_is_refused_with_place_and_cure(check, text, position, problem):
+def test_what_is_no_mailbox_is_refused_with_place_and_cure(
+    check: Check, text: str, position: int | None, problem: str
+) -> None:
     with pytest.raises(AddressSyntaxError, match=problem) as caught:
         check(text, smtputf8=True)
     error = caught.value
@@ -126,7 +132,7 @@ def test_what_is_no_mailbox_is_refused_with_place_and_cure(check, text, position
 
 @PARSERS
 @pytest.mark.parametrize(("text", "position", "problem"), BAD)
-def test_no_server_takes_it_either(parse, text, position, problem):
+def test_no_server_takes_it_either(parse: Parse, text: str, position: int | None, problem: str) -> None:
     if problem == "more text":
         problem, text = "no > after", text.replace(">", " ")
     with pytest.raises(AddressSyntaxError, match=problem) as caught:
@@ -149,7 +155,7 @@ def test_no_server_takes_it_either(parse, text, position, problem):
         ("<@:a@b>", 1),
     ],
 )
-def test_no_path(parse, text, position):
+def test_no_path(parse: Parse, text: str, position: int | None) -> None:
     with pytest.raises(AddressSyntaxError) as caught:
         parse(text)
     assert caught.value.position == position
@@ -157,11 +163,11 @@ def test_no_path(parse, text, position):
 
 @PARSERS
 @pytest.mark.parametrize("route", ["@a:", "@relay.example,@b_c.example:", "@a,@b,@c.example:"])
-def test_a_source_route_is_ignored(parse, route):
+def test_a_source_route_is_ignored(parse: Parse, route: str) -> None:
     assert parse(f"<{route}user@example.com> X=1") == ("user@example.com", " X=1")
 
 
-def test_the_null_path_is_a_reverse_path_only():
+def test_the_null_path_is_a_reverse_path_only() -> None:
     assert check_reverse_path("") == ""
     assert parse_reverse_path("<> BODY=7BIT") == ("", " BODY=7BIT")
     with pytest.raises(AddressSyntaxError):
@@ -171,7 +177,7 @@ def test_the_null_path_is_a_reverse_path_only():
 
 
 @pytest.mark.parametrize("name", ["Postmaster", "postmaster", "POSTMASTER"])
-def test_postmaster_is_a_forward_path_only(name):
+def test_postmaster_is_a_forward_path_only(name: str) -> None:
     assert check_forward_path(name) == name
     assert parse_forward_path(f"<{name}> NOTIFY=NEVER") == (name, " NOTIFY=NEVER")
     with pytest.raises(AddressSyntaxError):
@@ -193,7 +199,7 @@ def test_postmaster_is_a_forward_path_only(name):
         ('"u v"@straße.example', '"u v"@xn--strae-oqa.example'),
     ],
 )
-def test_a_domain_beyond_ascii_needs_no_smtputf8(check, text, path):
+def test_a_domain_beyond_ascii_needs_no_smtputf8(check: Check, text: str, path: str) -> None:
     assert check(text) == check(text, smtputf8=True) == path
 
 
@@ -201,7 +207,7 @@ def test_a_domain_beyond_ascii_needs_no_smtputf8(check, text, path):
 @pytest.mark.parametrize(
     "text", ["jörg@example.com", "jörg@bücher.example", '"jörg x"@example.com', f"{'é' * 32}@a"]
 )
-def test_a_local_part_beyond_ascii_needs_smtputf8(check, text):
+def test_a_local_part_beyond_ascii_needs_smtputf8(check: Check, text: str) -> None:
     assert check(text, smtputf8=True) == text
     with pytest.raises(AddressSyntaxError, match="not ASCII") as caught:
         check(text)
@@ -209,7 +215,7 @@ def test_a_local_part_beyond_ascii_needs_smtputf8(check, text):
 
 
 @CHECKS
-def test_lengths_are_octets(check):
+def test_lengths_are_octets(check: Check) -> None:
     with pytest.raises(AddressSyntaxError, match="66 octets"):
         check(f"{'é' * 33}@a", smtputf8=True)
     # The longer form of the domain counts: either may be sent.
@@ -218,7 +224,7 @@ def test_lengths_are_octets(check):
 
 
 @PARSERS
-def test_a_server_reads_utf_8(parse):
+def test_a_server_reads_utf_8(parse: Parse) -> None:
     assert parse("<jörg@bücher.example> SMTPUTF8") == ("jörg@bücher.example", " SMTPUTF8")
 
 
@@ -229,7 +235,7 @@ domains = st.lists(labels, min_size=1, max_size=4).map(".".join)
 
 
 @given(local_parts, domains, st.text())
-def test_every_dot_atom_goes_both_ways(local_part, domain, rest):
+def test_every_dot_atom_goes_both_ways(local_part: str, domain: str, rest: str) -> None:
     text = f"{local_part}@{domain}"
     assert check_forward_path(text) == check_reverse_path(text) == text
     assert parse_forward_path(f"<{text}>{rest}") == parse_reverse_path(f"<{text}>{rest}") == (text, rest)
@@ -242,7 +248,7 @@ def test_every_dot_atom_goes_both_ways(local_part, domain, rest):
 )
 @example("a@b\n")
 @example("\ud800@a")
-def test_what_passes_fits_between_angle_brackets_and_is_read_back(text):
+def test_what_passes_fits_between_angle_brackets_and_is_read_back(text: str) -> None:
     for check, parse in ((check_reverse_path, parse_reverse_path), (check_forward_path, parse_forward_path)):
         try:
             path = check(text, smtputf8=True)
@@ -255,7 +261,7 @@ def test_what_passes_fits_between_angle_brackets_and_is_read_back(text):
         assert check(path, smtputf8=True) == path
 
 
-def test_hostile_length_costs_nothing_special():
+def test_hostile_length_costs_nothing_special() -> None:
     for text in (
         "a." * 60_000,
         "a@" + "a-" * 60_000,

@@ -54,7 +54,7 @@ from asyncmail.address.person import person_name
         ("=?x-unknown?q?jane?=", ""),
     ],
 )
-def test_from_the_display_name(display_name, name):
+def test_from_the_display_name(display_name: str, name: str) -> None:
     assert person_name(display_name, "x") == name
 
 
@@ -76,19 +76,19 @@ def test_from_the_display_name(display_name, name):
         ("-.-", ""),
     ],
 )
-def test_from_the_local_part(local_part, name):
+def test_from_the_local_part(local_part: str, name: str) -> None:
     assert person_name("", local_part) == name
     assert person_name("1234", local_part) == name
     assert person_name("Other Name", local_part) == "Other Name"
 
 
 @given(st.text(), st.text())
-def test_a_name_is_one_line_without_outer_space(display_name, local_part):
+def test_a_name_is_one_line_without_outer_space(display_name: str, local_part: str) -> None:
     name = person_name(display_name, local_part)
     assert name == " ".join(name.split())
 
 
-def test_hostile_length_costs_nothing_special():
+def test_hostile_length_costs_nothing_special() -> None:
     for text in (
         "(" * 60_000,
         "[(" * 60_000,

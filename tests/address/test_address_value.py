@@ -28,7 +28,7 @@ addresses = st.builds(Address, local_part=local_parts, domain=domains, display_n
 
 
 @given(addresses)
-def test_what_is_formatted_is_parsed_again(address):
+def test_what_is_formatted_is_parsed_again(address: Address) -> None:
     for text in (str(address), address.format()):
         parsed = Address.parse(text)
         assert parsed == address
@@ -36,7 +36,7 @@ def test_what_is_formatted_is_parsed_again(address):
 
 
 @given(addresses)
-def test_formatted_in_ascii_it_names_the_same_mailbox(address):
+def test_formatted_in_ascii_it_names_the_same_mailbox(address: Address) -> None:
     if address.needs_smtputf8:
         for action in (address.ascii_only, lambda: address.format(ascii_only=True)):
             with pytest.raises(AddressSyntaxError, match="not ASCII") as caught:
@@ -52,21 +52,21 @@ def test_formatted_in_ascii_it_names_the_same_mailbox(address):
 
 
 @given(addresses)
-def test_every_address_can_be_sent_to(address):
+def test_every_address_can_be_sent_to(address: Address) -> None:
     path = check_forward_path(address.addr_spec, smtputf8=address.needs_smtputf8)
     assert Address.parse(path) == address
     assert len(path.encode()) <= 254
 
 
 @given(st.lists(addresses))
-def test_lists(many):
+def test_lists(many: list[Address]) -> None:
     for separator in (", ", ";", ",\r\n\t", ",,;(a comment)\n ,"):
         parsed = Address.parse_list(separator.join(map(str, many)))
         assert list(map(dataclasses.astuple, parsed)) == list(map(dataclasses.astuple, many))
     assert Address.parse_list(f"A group: {', '.join(map(str, many))};") == many
 
 
-def test_fields_are_values():
+def test_fields_are_values() -> None:
     address = Address.parse(r'"A \"B\" C" <"d\ e"@Example.COM>')
     assert address == Address(display_name='A "B" C', local_part="d e", domain="Example.COM")
     assert address.display_name == 'A "B" C'
@@ -90,11 +90,11 @@ def test_fields_are_values():
         ("=?utf-8?q?a?=", '"=?utf-8?q?a?=" <a@b>'),
     ],
 )
-def test_display_names(display_name, text):
+def test_display_names(display_name: str, text: str) -> None:
     assert str(Address(local_part="a", domain="b", display_name=display_name)) == text
 
 
-def test_internationalised():
+def test_internationalised() -> None:
     address = Address(local_part="info", domain="Bücher.example", display_name="Jörg =?")
     assert str(address) == '"Jörg =?" <info@Bücher.example>'
     assert address.ascii_domain == "xn--bcher-kva.example"
@@ -103,7 +103,7 @@ def test_internationalised():
     assert Address(local_part="jörg", domain="example.com").needs_smtputf8
 
 
-def test_equality_is_that_of_mailboxes():
+def test_equality_is_that_of_mailboxes() -> None:
     address = Address(local_part="info", domain="bücher.example")
     for same in (
         "info@BÜCHER.example",
@@ -118,13 +118,13 @@ def test_equality_is_that_of_mailboxes():
     assert address != "info@bücher.example"
 
 
-def test_person_name():
+def test_person_name() -> None:
     assert Address.parse("jane.doe@example.com").person_name == "Jane Doe"
     assert Address.parse("jane.doe@example.com (JD Roe)").person_name == "JD Roe"
     assert Address.parse("x@example.com").person_name == ""
 
 
-def test_it_is_a_value():
+def test_it_is_a_value() -> None:
     address = Address(local_part="a", domain="b", display_name="c")
     with pytest.raises(dataclasses.FrozenInstanceError):
         address.domain = "c"  # type: ignore[misc]
@@ -155,7 +155,7 @@ def test_it_is_a_value():
         ({"display_name": "a\udcff"}, "the display name holds a control"),
     ],
 )
-def test_it_cannot_be_built_invalid(fields, problem):
+def test_it_cannot_be_built_invalid(fields: dict[str, str], problem: str) -> None:
     with pytest.raises(AddressSyntaxError, match=problem) as caught:
         Address(**{"local_part": "a", "domain": "b", **fields})
     assert caught.value.cure
@@ -163,7 +163,7 @@ def test_it_cannot_be_built_invalid(fields, problem):
 
 
 @given(st.text(), st.text(), st.text())
-def test_any_address_that_can_be_built_is_harmless(local_part, domain, display_name):
+def test_any_address_that_can_be_built_is_harmless(local_part: str, domain: str, display_name: str) -> None:
     try:
         address = Address(local_part=local_part, domain=domain, display_name=display_name)
     except AddressSyntaxError:
