@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
-from email.header import Header
 from email.headerregistry import AddressHeader
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -162,7 +161,7 @@ def read_mailboxes(value: object) -> list[Mailbox]:
     """Return the addresses in a header field as a message object stores it, see `Message.raw_items`."""
     if isinstance(value, AddressHeader):
         return [Mailbox(address.display_name, address.addr_spec) for address in value.addresses]
-    return parse_mailboxes(unfold(value.encode() if isinstance(value, Header) else str(value)))
+    return parse_mailboxes(unfold(str(value)))
 
 
 def _mailbox(address: AddressLike) -> Mailbox:

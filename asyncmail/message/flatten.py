@@ -16,7 +16,7 @@ from email.policy import SMTP, EmailPolicy, compat32
 from typing import TYPE_CHECKING, cast
 
 from ..address import check_forward_path
-from ..errors import MessageError, printable
+from ..errors import MailError, MessageError, printable
 from ..wire import normalize_newlines
 from .envelope import (
     Addresses,
@@ -160,7 +160,7 @@ def write(message: MessageLike, *, utf8: bool = False) -> bytes:
     output = io.BytesIO()
     try:
         BytesGenerator(output, mangle_from_=False, policy=_UTF8_WIRE if utf8 else _WIRE).flatten(message)
-    except MessageError:
+    except MailError:
         raise
     except (email.errors.MessageError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise MessageError(

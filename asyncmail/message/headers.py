@@ -14,7 +14,7 @@ from ..errors import MessageError, printable
 
 __all__ = ["check_field", "encode_mailbox", "encode_phrase", "encode_text", "fold", "unfold"]
 
-_LINE = 78  # characters, RFC 5322 §2.1.1
+_LINE = 76  # characters: 78 at most (RFC 5322 §2.1.1), 76 where there are encoded words (RFC 2047 §2)
 _MAX_LINE = 998  # octets, the same section
 
 _NEWLINES = dict.fromkeys(map(ord, "\r\n"))
@@ -65,7 +65,7 @@ def encode_text(name: str, text: str, *, utf8: bool = False) -> str:
 
     RFC 2047 §5 (1).
     """
-    if _PLAIN.fullmatch(text) or not text:
+    if not text or (len(text) < _MAX_LINE // 2 and _PLAIN.fullmatch(text)):
         return fold(f"{name}: {text}")
     pattern = _NOT_UTF8_WORD if utf8 else _NOT_ASCII_WORD
     words = text.split(" ")
@@ -83,7 +83,14 @@ def encode_text(name: str, text: str, *, utf8: bool = False) -> str:
     if bad:
         # White space between encoded words does not count, so all from the first to the last becomes one run.
         first, last = bad[0], bad[-1]
-        words[first : last + 1] = [encode_words(" ".join(words[first : last + 1]))]
+        run = " ".join(words[first : last + 1])
+        encoded = encode_words(run)
+        if first == 0 and len(name) + 2 + len(encoded.partition(" ")[0]) > _LINE:
+            # The first line is not broken before its first word, so that has to be short enough: four octets to
+            # a character, four characters of base64 to three octets.
+            head = (_LINE - len(name) - len(": =?utf-8?b??=")) * 3 // 16
+            encoded = f"{encode_words(run[:head])} {encode_words(run[head:])}"
+        words[first : last + 1] = [encoded]
     return fold(f"{name}: {' '.join(words)}")
 
 
@@ -115,7 +122,7 @@ def unfold(value: str) -> str:
 
 
 def fold(line: str) -> str:
-    """Return `Name: value` folded to lines of 78 characters where single spaces allow it, with a final CRLF.
+    """Return `Name: value` folded to lines of 76 characters where single spaces allow it, with a final CRLF.
 
     Unfolding gives the same text again.
 
@@ -130,8 +137,9 @@ def fold(line: str) -> str:
     words = value.split(" ")
     lines: list[str] = []
     current = f"{name}:"
-    # A line of nothing but white space is obsolete syntax, and white space at the end of one gets lost.
-    may_break = len(words[0]) < _LINE
+    # A line of nothing but white space is obsolete syntax, and white space at the end of one gets lost. A first
+    # line of nothing but the name is legal, and read by some with a space before the value.
+    may_break = False
     for word in words:
         if may_break and word and len(current) + 1 + len(word) > _LINE:
             lines.append(current)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from ..address import check_forward_path
 from ..errors import AddressSyntaxError, MessageError
 from .compose import compose
-from .envelope import Mailbox, addr_spec, addr_specs, mailboxes
+from .envelope import Mailbox, addr_spec, addr_specs, mailboxes, parse_mailboxes, read_mailboxes
+from .headers import unfold
 from .parsing import as_email_message
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ def reply(
     """
     original = as_email_message(message)
     own = set(map(_key, addr_specs(own_addresses)))
-    senders = _mailboxes(original, "From")
-    recipients = _mailboxes(original, "To") + _mailboxes(original, "Cc")
+    senders = _mailboxes(original, "from")
+    recipients = _mailboxes(original, "to") + _mailboxes(original, "cc")
     if sender is None:
         if not own:
             raise MessageError("the answer has no sender", cure="pass sender= or own_addresses=")
@@ -76,11 +77,11 @@ def reply(
         sender = next(addressed, None) or mailboxes(own_addresses)[0]
     own.add(_key(addr_spec(sender)))
 
-    to = _mailboxes(original, "Reply-To") or senders
-    if all(_key(mailbox.addr_spec) in own for mailbox in to):
-        to = _mailboxes(original, "To") or to
+    to = _mailboxes(original, "reply-to") or senders
     if not to:
         raise MessageError("the message names nobody to answer to", cure="compose a new message")
+    if all(_key(mailbox.addr_spec) in own for mailbox in to):
+        to = _mailboxes(original, "to") or to
     seen = {_key(mailbox.addr_spec) for mailbox in to} | own
     cc: dict[str, Mailbox] = {}
     if reply_all:
@@ -109,10 +110,10 @@ def reply(
 
 def _thread(original: EmailMessage) -> dict[str, str]:
     """In-Reply-To and References of the answer, RFC 5322 §3.6.4."""
-    parent = _MESSAGE_ID.findall(str(original.get("Message-ID", "")))[:1]
-    ancestors = _MESSAGE_ID.findall(str(original.get("References", "")))
+    parent = _MESSAGE_ID.findall(_text(original, "message-id"))[:1]
+    ancestors = _MESSAGE_ID.findall(_text(original, "references"))
     if not ancestors:
-        in_reply_to = _MESSAGE_ID.findall(str(original.get("In-Reply-To", "")))
+        in_reply_to = _MESSAGE_ID.findall(_text(original, "in-reply-to"))
         ancestors = in_reply_to if len(in_reply_to) == 1 else []
     references = dict.fromkeys([each for each in ancestors if each not in parent] + parent)
     fields = {"In-Reply-To": " ".join(parent), "References": " ".join(references)}
@@ -136,28 +137,32 @@ def _quotation(original: EmailMessage) -> str:
 
 
 def _attribution(original: EmailMessage, attribution: str, author: Mailbox) -> str:
-    date = _CONTROL.sub(" ", str(original.get("Date", "")))
+    date = _text(original, "date")
     name = _CONTROL.sub(" ", author.display_name or author.addr_spec)
     attribution = attribution or ("On {date}, {name} wrote:" if date else "{name} wrote:")
     return attribution.replace("{date}", date).replace("{name}", name)
 
 
-def _mailboxes(original: EmailMessage, field: str) -> list[Mailbox]:
+def _field(original: EmailMessage, name: str) -> object:
+    """A field as it was parsed or set: the standard library's parser of values stumbles over some that others write."""
+    return next((value for field, value in original.raw_items() if field.lower() == name), "")
+
+
+def _text(original: EmailMessage, name: str) -> str:
+    return _CONTROL.sub(" ", unfold(str(_field(original, name))))
+
+
+def _mailboxes(original: EmailMessage, name: str) -> list[Mailbox]:
     """The addresses in a field, those that can be used: what others wrote cannot be corrected here."""
-    return [
-        Mailbox(_CONTROL.sub(" ", address.display_name), address.addr_spec)
-        for value in original.get_all(field, [])
-        for address in value.addresses
-        if _is_address(address.addr_spec)
-    ]
-
-
-def _is_address(spec: str) -> bool:
+    value = _field(original, name)
     try:
-        check_forward_path(spec, smtputf8=True)
+        return read_mailboxes(value)
     except AddressSyntaxError:
-        return False
-    return True
+        found: list[Mailbox] = []
+        for piece in str(value).split(","):
+            with contextlib.suppress(AddressSyntaxError):
+                found += parse_mailboxes(piece)
+        return found
 
 
 def _key(addr_spec: str) -> str:
