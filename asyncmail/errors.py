@@ -184,7 +184,9 @@ class NegativeReply(MailError):
         command: the verb that was refused, without arguments (those may be secret).
     """
 
-    def __init__(self, reply: AnyReply, *, command: str = "", stage: Stage | None = None, cure: str = "") -> None:
+    def __init__(
+        self, reply: AnyReply, *, command: str = "", stage: Stage | None = None, cure: str = ""
+    ) -> None:
         super().__init__(str(reply), stage=stage, cure=cure)
         self.reply = reply
         self.command = command
@@ -361,7 +363,9 @@ class ExtensionRequired(MailError):
         extension: its keyword, such as `SMTPUTF8` or `SIZE`.
     """
 
-    def __init__(self, extension: str, problem: str = "", *, stage: Stage | None = None, cure: str = "") -> None:
+    def __init__(
+        self, extension: str, problem: str = "", *, stage: Stage | None = None, cure: str = ""
+    ) -> None:
         super().__init__(problem or f"the server does not offer {extension}", stage=stage, cure=cure)
         self.extension = extension
 
@@ -386,7 +390,12 @@ class ConnectionLost(NetworkError):
     """
 
     def __init__(
-        self, problem: str = "", *, in_flight: tuple[str, ...] = (), stage: Stage | None = None, cure: str = ""
+        self,
+        problem: str = "",
+        *,
+        in_flight: tuple[str, ...] = (),
+        stage: Stage | None = None,
+        cure: str = "",
     ) -> None:
         super().__init__(problem or "the connection was lost", stage=stage, cure=cure)
         self.in_flight = in_flight
