@@ -14,6 +14,7 @@ from .handlers import (
 )
 from .listener import ConnectionLimits
 from .maildrops import InMemoryMaildrops, MaildirMaildrops, Maildrop, MaildropStore, StoredMessage
+from .pop3 import POP3Server
 from .smtp import SMTPServer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MaildirMaildrops",
     "Maildrop",
     "MaildropStore",
+    "POP3Server",
     "ReceivedTransaction",
     "RecipientFilter",
     "SMTPServer",

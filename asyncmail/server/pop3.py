@@ -313,13 +313,8 @@ class _POP3Session:
                 self._send_listing([ScanListing(number, message.octets) for number, message in self._kept()])
             case Uidl(number=None):
                 self._send_listing([UniqueIdListing(number, each.unique_id) for number, each in self._kept()])
-            case (
-                List(number=int(number))
-                | Uidl(number=int(number))
-                | Retr(number=number)
-                | Top(number=number)
-                | Dele(number=number)
-            ):
+            case List() | Uidl() | Retr() | Top() | Dele():
+                number = cast("int", command.number)  # None was a case above
                 refusal = self._refusal(number)
                 if refusal is not None:
                     protocol.send(refusal)
