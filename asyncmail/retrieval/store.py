@@ -1,0 +1,184 @@
+"""Where the messages of one maildrop go, and what the ledger is told of it.
+
+A message is on the disk before the ledger says so, and only what the ledger says may be deleted from the
+server.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import MailError, Stage
+from ..folders import settle
+from .ledger import Intent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+
+    from ..folders import Delivery, Maildir
+    from .ledger import Ledger
+    from .undisturbed import Undisturbed
+
+__all__ = ["Destination", "DestinationStore", "MaildirStore", "Retrieved", "Store"]
+
+Retrieved = tuple[str, bytes]
+"""The identity and the content of a message."""
+
+
+class Destination(Protocol):
+    """Takes messages one by one."""
+
+    async def deliver(self, maildrop: str, content: bytes) -> object:
+        """Take a message; on return it is safe, and may be deleted from the server.
+
+        A process that is killed may have delivered a message and not noted it: that one comes again.
+
+        Args:
+            maildrop: where it comes from, `user@host:port`.
+            content: the message with CRLF line ends, octet for octet as it was retrieved.
+
+        Raises:
+            Exception: the message was not taken; it stays on the server, and the maildrop's session ends.
+        """
+        ...
+
+
+class Store(ABC):
+    """Stores the messages of one maildrop."""
+
+    def __init__(self, maildrop: str, ledger: Ledger, undisturbed: Undisturbed) -> None:
+        self._maildrop = maildrop
+        self._ledger = ledger
+        self._undisturbed = undisturbed
+
+    async def open(self) -> dict[str, float]:
+        """Finish what a process that died began.
+
+        Returns:
+            The identities of the messages that are stored, and when they were, in seconds since the epoch.
+
+        Raises:
+            FolderError: the ledger or a folder cannot be read or written.
+        """
+        history = await self._ledger.look_up(self._maildrop)
+        if not history.intents:
+            return history.stored
+        folders: defaultdict[str, list[Intent]] = defaultdict(list)
+        for intent in history.intents:
+            folders[intent.folder].append(intent)
+        for folder, intents in folders.items():
+            there = await settle(folder, [intent.name for intent in intents])
+            # What is nowhere was never written, or not to its end: it is fetched again.
+            lost = [intent.unique_id for intent in intents if intent.name not in there]
+            await self._ledger.forget(self._maildrop, lost)
+            await self._ledger.record(self._maildrop, [i.unique_id for i in intents if i.name in there])
+        return (await self._ledger.look_up(self._maildrop)).stored
+
+    @abstractmethod
+    async def add(self, messages: Sequence[Retrieved]) -> None:
+        """Store messages; on return they may be deleted from the server.
+
+        Raises:
+            MailError: not all could be stored.
+        """
+
+    @abstractmethod
+    async def receive(self, identity: str, chunks: AsyncIterable[bytes]) -> int:
+        """Store one message that comes in pieces; on return it may be deleted from the server.
+
+        Returns:
+            Its octets.
+
+        Raises:
+            MailError: it could not be stored, or did not come to its end; nothing of it is left.
+        """
+
+    async def forget(self, identities: Sequence[str]) -> None:
+        """Drop messages that the server no longer has.
+
+        Raises:
+            FolderError: the ledger cannot be written.
+        """
+        if identities:
+            await self._ledger.forget(self._maildrop, identities)
+
+
+class MaildirStore(Store):
+    """Groups of messages into a Maildir: exactly once, whatever dies when."""
+
+    def __init__(self, maildrop: str, ledger: Ledger, undisturbed: Undisturbed, maildir: Maildir) -> None:
+        super().__init__(maildrop, ledger, undisturbed)
+        self._maildir = maildir
+
+    async def add(self, messages: Sequence[Retrieved]) -> None:
+        await self._undisturbed.run(self._add, messages)
+
+    async def receive(self, identity: str, chunks: AsyncIterable[bytes]) -> int:
+        delivery = self._maildir.begin()
+        try:
+            async for chunk in chunks:
+                await delivery.write(chunk)
+        except BaseException:
+            delivery.discard()
+            raise
+        # From here on it cleans up after itself, and is not to be discarded by who no longer waits for it.
+        await self._undisturbed.run(self._finish, identity, delivery)
+        return delivery.octets
+
+    async def _add(self, messages: Sequence[Retrieved]) -> None:
+        names = await self._maildir.write([content for _, content in messages])
+        await self._publish([identity for identity, _ in messages], names)
+
+    async def _finish(self, identity: str, delivery: Delivery) -> None:
+        await self._publish([identity], [await delivery.finish()])
+
+    async def _publish(self, identities: Sequence[str], names: Sequence[str]) -> None:
+        folder = self._maildir.path
+        try:
+            await self._ledger.intend(
+                self._maildrop,
+                [
+                    Intent(unique_id=identity, folder=folder, name=name)
+                    for identity, name in zip(identities, names, strict=True)
+                ],
+            )
+        except MailError:
+            self._maildir.discard(names)
+            raise
+        await self._maildir.publish(names)
+        await self._ledger.record(self._maildrop, identities)
+
+
+class DestinationStore(Store):
+    """One message after the other to what the caller supplied."""
+
+    def __init__(
+        self,
+        maildrop: str,
+        ledger: Ledger,
+        undisturbed: Undisturbed,
+        deliver: Callable[[str, bytes], Awaitable[object]],
+    ) -> None:
+        super().__init__(maildrop, ledger, undisturbed)
+        self._deliver = deliver
+
+    async def add(self, messages: Sequence[Retrieved]) -> None:
+        for identity, content in messages:
+            try:
+                await self._deliver(self._maildrop, content)
+            except MailError:
+                raise
+            except Exception as error:
+                raise MailError(
+                    f"the destination did not take a message: {type(error).__name__}: {error}",
+                    stage=Stage.DELIVERY,
+                ) from error
+            # Each by itself, so that no more than the one in hand can come again.
+            await self._undisturbed.run(self._ledger.record, self._maildrop, [identity])
+
+    async def receive(self, identity: str, chunks: AsyncIterable[bytes]) -> int:
+        content = b"".join([chunk async for chunk in chunks])
+        await self.add([(identity, content)])
+        return len(content)
