@@ -313,7 +313,10 @@ class _POP3Session:
                 self._send_listing([ScanListing(number, message.octets) for number, message in self._kept()])
             case Uidl(number=None):
                 self._send_listing([UniqueIdListing(number, each.unique_id) for number, each in self._kept()])
-            case List() | Uidl() | Retr() | Top() | Dele():
+            case _:
+                assert isinstance(
+                    command, List | Uidl | Retr | Top | Dele
+                )  # the protocol object answers the rest
                 number = cast("int", command.number)  # None was a case above
                 refusal = self._refusal(number)
                 if refusal is not None:
@@ -321,7 +324,9 @@ class _POP3Session:
                 else:
                     await self._handle_message(command, number, self._messages[number - 1])
 
-    async def _handle_message(self, command: Command, number: int, message: StoredMessage) -> None:
+    async def _handle_message(
+        self, command: List | Uidl | Retr | Top | Dele, number: int, message: StoredMessage
+    ) -> None:
         match command:
             case List():
                 self._protocol.send(Response(Status.OK, f"{number} {message.octets}"))
@@ -332,7 +337,7 @@ class _POP3Session:
                 self._protocol.send(_OK)
             case Retr():
                 await self._send_message(number, None)
-            case Top():
+            case _:
                 await self._send_message(number, Excerpt(command.lines))
 
     async def _update(self) -> Response:
