@@ -40,8 +40,6 @@ def to_7bit(octets: bytes) -> bytes:
 
 
 def _downgrade(entity: bytes, depth: int) -> bytes:
-    if entity.isascii():
-        return entity
     end = header_end(entity)
     header, body = entity[:end], entity[end:]
     if not header.isascii():

@@ -55,7 +55,7 @@ def value_of(fields: Mapping[str, object], name: str) -> str:
     try:
         value = fields[name]
     except KeyError:
-        raise _missing(name) from None
+        raise _missing(name, "pass it, or double the braces if they are meant as text") from None
     if type(value) is str:
         return value
     if value is None:
@@ -65,11 +65,11 @@ def value_of(fields: Mapping[str, object], name: str) -> str:
     return str(value)
 
 
-def _missing(name: str) -> TemplateError:
+def _missing(name: str, cure: str) -> TemplateError:
     return TemplateError(
         f"the template asks for the field {printable(name)!r}, which was not given",
         field=name,
-        cure="pass it, or double the braces if they are meant as text",
+        cure=cure,
     )
 
 
@@ -132,7 +132,7 @@ class _JinjaText(Text):
         except jinja2.UndefinedError as error:
             undefined = _UNDEFINED.match(str(error))
             if undefined:
-                raise _missing(undefined[1]) from None
+                raise _missing(undefined[1], "pass it, or use default") from None
             raise TemplateError(str(error), cure="pass the fields that the template asks for") from error
         except Exception as error:  # the template calls what it was given
             raise TemplateError(

@@ -131,8 +131,11 @@ class Template:
             "Reply-To": _address_source(reply_to),
             "Subject": () if subject is None else subject,
             **_unsubscribe_sources(unsubscribe, language),
-            **(headers or {}),
         }
+        replaced = {name.lower() for name in headers or {}}
+        given = {name: value for name, value in given.items() if name.lower() not in replaced} | dict(
+            headers or {}
+        )
         templates = [field_template(name, value, language) for name, value in _header_sources(message, given)]
         addresses = {each.name.lower(): each for each in templates if isinstance(each, AddressField)}
         if "from" not in addresses:
@@ -204,6 +207,8 @@ class Template:
                 "the message has no recipients", cure="pass to=, or fill in To in the template"
             )
         chunks += [segment if isinstance(segment, bytes) else segment(fields) for segment in self._segments]
+        if not chunks[-1].endswith(b"\r\n"):
+            chunks.append(b"\r\n")
         if sender is None:
             named = authors if self._sender is self._author else self._sender.render(fields)[0]
             sender = (named or authors)[0]
@@ -295,7 +300,6 @@ def _compile_body(message: EmailMessage, language: Language, allow_8bit: bool) -
     pieces = re.split(rb"Content-Transfer-Encoding: 7bit\r\n\r\n%b-(\d+)-" % word.encode("ascii"), octets)
     segments: list[bytes | _Segment] = [*pieces]
     segments[1::2] = [bodies[int(number) - 1] for number in pieces[1::2]]
-    segments.append(b"" if pieces[-1].endswith(b"\r\n") else b"\r\n")
     return segments
 
 
@@ -335,7 +339,7 @@ def _settle(segments: Iterable[bytes | _Segment]) -> list[bytes | _Segment]:
             segment = segment({})
         if settled and isinstance(settled[-1], bytes):
             settled[-1] += segment
-        else:
+        elif segment:
             settled.append(segment)
     return settled
 
