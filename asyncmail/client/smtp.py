@@ -58,12 +58,12 @@ from ..smtp import (
     Transaction,
     Vrfy,
 )
-from ..wire import Signal
 from .credentials import credentials_for, refuse_cleartext
 from .timeouts import SMTPTimeouts
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from types import TracebackType
 
     from ..message import Addresses, AddressLike, MessageLike, Parcel, Prepared
@@ -183,7 +183,7 @@ class SMTPClient:
             limits=options.get("limits"),
             trace=options.get("trace"),
         )
-        """The state of the session, for those who drive it with `pump`."""
+        """The state of the session, for those who `run` a pipeline."""
         self._connection: Connection[ClientEvent] | None = None
         self._pipeline: Pipeline | None = None
         self.greeting: Reply | None = None
@@ -402,29 +402,36 @@ class SMTPClient:
             pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
             pipeline.submit(transaction)
             try:
-                while len(pipeline):
-                    await self.pump(pipeline)
+                await self.run(pipeline)
             except MailError as error:
                 pipeline.abandon(error)
                 if pipeline.unsent:
                     return transaction.failed(error)
             return pipeline.outcomes.pop()[1]
 
-    async def pump(self, pipeline: Pipeline) -> None:
-        """Write what a pipeline may send now, wait for the server, and hand over all the answers that came.
+    async def run(self, pipeline: Pipeline, more: Callable[[], bool] | None = None) -> None:
+        """Send what a pipeline has, until all of it is decided.
 
         For callers that keep several transactions under way, as `Mailer` does; nothing else may use the session then.
+
+        Args:
+            pipeline: of this session's `protocol`, with something to send.
+            more: called when answers have come; may take outcomes and submit more. False ends the call.
 
         Raises:
             ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended: `pipeline.abandon` is due.
         """
+
+        def handle(event: ClientEvent) -> None:
+            pipeline.handle(event if type(event) is ReplyReceived else self._answer_of(event))
+
+        def advance() -> bool:
+            goes_on = len(pipeline) > 0 if more is None else more()
+            pipeline.advance()
+            return goes_on
+
         pipeline.advance()
-        event: ClientEvent | Signal = await self._next_event()
-        while not isinstance(event, Signal):
-            pipeline.handle(self._answer_of(event))
-            event = self.protocol.next_event()
-        pipeline.advance()
-        await self._live.flush(self._timeouts.end_of_content)
+        await self._live.converse(handle, advance, self._timeouts.end_of_content)
 
     # --- commands
 

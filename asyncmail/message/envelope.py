@@ -127,11 +127,15 @@ def addr_spec(address: AddressLike) -> str:
     Raises:
         AddressSyntaxError: the text is not exactly one address.
     """
+    if isinstance(address, str) and not _STRUCTURE.search(address):
+        return address.strip(" \t")  # nothing to parse, and so it is for most messages of a bulk
     return _mailbox(address).addr_spec
 
 
 def addr_specs(addresses: Addresses) -> tuple[str, ...]:
     """Return each address alone, see `addr_spec`; a single `str` may hold several."""
+    if isinstance(addresses, list | tuple):  # before it is compared with HasAddrSpec, which takes long
+        return tuple(map(addr_spec, addresses))
     return tuple([mailbox.addr_spec for mailbox in mailboxes(addresses)])
 
 
@@ -168,7 +172,7 @@ def _mailbox(address: AddressLike) -> Mailbox:
     if not isinstance(address, str):
         return Mailbox(address.display_name, address.addr_spec)
     if not _STRUCTURE.search(address):
-        return Mailbox("", address.strip(" \t"))  # nothing to parse, and so it is for most messages of a bulk
+        return Mailbox("", address.strip(" \t"))
     parsed = Address.parse(address)
     return Mailbox(parsed.display_name, parsed.addr_spec)
 

@@ -11,7 +11,7 @@ from ..errors import BusyError, ClosedError, ConnectionLost, MailError, Plaintex
 from .clock import NEVER
 from .endpoints import connection_lost, peer_name
 from .stream import ByteStream
-from .tls import translate_tls_error
+from .tls import require_server_hostname, translate_tls_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,6 +70,8 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         "_reading_paused",
         "_receive_deadline",
         "_receiver",
+        "_respond",
+        "_response_seconds",
         "_send_deadline",
         "_sender",
         "_timer",
@@ -89,8 +91,10 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._buffer = _read_buffer(self._loop)
         self._chunks: list[bytes] = []
         self._unread = 0
-        self._receiver: asyncio.Future[None] | None = None
+        self._receiver: asyncio.Future[bool] | None = None
         self._receive_deadline = NEVER
+        self._respond: Callable[[bytes], Sequence[bytes] | None] | None = None
+        self._response_seconds = NEVER
         self._sender: asyncio.Future[None] | None = None
         self._send_deadline = NEVER
         self._close_waiter: asyncio.Future[None] | None = None
@@ -136,13 +140,16 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
     def buffer_updated(self, nbytes: int) -> None:
         if self._closed:
             return
+        if self._respond is not None:
+            self._answer(self._respond, self._buffer[:nbytes].tobytes())
+            return
         self._chunks.append(self._buffer[:nbytes].tobytes())
         self._unread += nbytes + _CHUNK_COST
         if self._unread > UNREAD_LIMIT:
             self._pause_reading()
         receiver = self._receiver
         if receiver is not None and not receiver.done():
-            receiver.set_result(None)
+            receiver.set_result(False)
 
     def _pause_reading(self) -> None:
         # During the handshake the transport is still the one below TLS.
@@ -221,6 +228,49 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             self._sender = None
         self._require_open()
 
+    async def converse(
+        self, respond: Callable[[bytes], Sequence[bytes] | None], *, seconds: float | None
+    ) -> None:
+        self._response_seconds = NEVER if seconds is None else seconds
+        is_over = False
+        while not is_over:
+            if self._chunks or self._closed or self._gone or self._eof or self._receiver is not None:
+                chunks = respond(await self.receive())
+                if chunks is None:
+                    return
+                if chunks:
+                    await self.send(chunks, deadline=self._loop.time() + self._response_seconds)
+                continue
+            self._receive_deadline = self._loop.time() + self._response_seconds
+            if self._receive_deadline < self._timer_at:
+                self._set_timer(self._receive_deadline)
+            self._receiver = self._loop.create_future()
+            self._respond = respond
+            try:
+                is_over = bool(await self._receiver)
+            finally:
+                self._receiver = self._respond = None
+            if self._writing_paused and not is_over:
+                await self.send([b""], deadline=self._loop.time() + self._response_seconds)
+
+    def _answer(self, respond: Callable[[bytes], Sequence[bytes] | None], data: bytes) -> None:
+        """Let the conversation go on where the octets arrived; wake its task once it is over, or has to wait."""
+        receiver = self._receiver
+        assert receiver is not None
+        try:
+            chunks = respond(data)
+        except Exception as exc:
+            self._respond = None
+            receiver.set_exception(exc)
+            return
+        if chunks and not self._closed:
+            self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        self._receive_deadline = self._loop.time() + self._response_seconds
+        if chunks is None or self._writing_paused:
+            self._respond = None
+            if not receiver.done():
+                receiver.set_result(chunks is None)
+
     def _require_open(self) -> None:
         if self._closed or self._gone:
             raise self._failure()
@@ -273,6 +323,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
     ) -> None:
         if self._receiver is not None or self._sender is not None or self._upgrading:
             raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
+        require_server_hostname(context, server_hostname, server_side)
         if self._chunks:
             self.abort()
             raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")

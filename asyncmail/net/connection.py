@@ -6,7 +6,6 @@ the connection up when a call ends, by an error or a cancellation, while an answ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -16,7 +15,7 @@ from .clock import NEVER, now
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from .stream import ByteStream
 
@@ -69,10 +68,12 @@ class Connection(Generic[EventT_co]):
             ConnectionLost, MailTimeout: it did not leave; the connection is given up.
         """
         chunks = self.protocol.data_to_send()
-        if not chunks:
-            return
+        if chunks:
+            await self._write(chunks, seconds)
+
+    async def _write(self, chunks: list[bytes], seconds: float | None) -> None:
         try:
-            if sum(map(len, chunks)) <= _PIECE:
+            if chunks and sum(map(len, chunks)) <= _PIECE:
                 await self.stream.send(chunks, deadline=_deadline(seconds))
                 return
             for chunk in chunks:
@@ -121,6 +122,53 @@ class Connection(Generic[EventT_co]):
             self.give_up()
             raise
 
+    async def converse(
+        self, handle: Callable[[EventT_co], None], more: Callable[[], bool], seconds: float | None
+    ) -> None:
+        """Hand over each event as it comes, and write what the protocol object then has to say.
+
+        Args:
+            handle: called with each event.
+            more: called when all the events of a segment have been handed over; False ends the conversation.
+            seconds: how long the peer may take for each segment; None is for ever.
+
+        Raises:
+            RemoteProtocolError, ConnectionLost, MailTimeout, or what `handle` raises: the connection is given up.
+        """
+        protocol = self.protocol
+        goes_on = True
+        held: list[bytes] = []
+
+        def respond(data: bytes) -> list[bytes] | None:
+            nonlocal goes_on, held
+            if data:
+                protocol.receive_data(data)
+            else:
+                protocol.receive_eof()
+            while not isinstance(event := protocol.next_event(), Signal):
+                handle(event)
+            goes_on = more()
+            chunks = protocol.data_to_send()
+            if goes_on and sum(map(len, chunks)) <= _PIECE:
+                return chunks
+            held = chunks  # more than is written under one deadline
+            return None
+
+        try:
+            await self.flush(seconds)
+            while goes_on:
+                await self.stream.converse(respond, seconds=seconds)
+                await self._write(held, seconds)
+                held = []
+        except TimeoutError as error:
+            self.give_up()
+            if isinstance(error, MailTimeout):
+                raise
+            raise MailTimeout(seconds or 0) from None
+        except BaseException:
+            self.give_up()
+            raise
+
     async def start_tls(
         self,
         context: ssl.SSLContext,
@@ -159,7 +207,10 @@ class Connection(Generic[EventT_co]):
             ClosedError: the connection has ended.
         """
         if self._busy:
-            raise BusyError("another task is using this session", cure="give each task its own, or use a Mailer or Fetcher")
+            raise BusyError(
+                "another task is using this session",
+                cure="give each task its own, or use a Mailer or Fetcher",
+            )
         if not self.is_usable:
             raise ClosedError("the session has ended", cure="open a new one")
         self._busy = True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from .clock import NEVER
+from .clock import NEVER, now
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["ByteStream"]
 
@@ -52,6 +52,30 @@ class ByteStream(ABC):
             BusyError: another task is in send().
             ClosedError: the stream was closed on this side, perhaps during the call.
         """
+
+    async def converse(
+        self, respond: Callable[[bytes], Sequence[bytes] | None], *, seconds: float | None
+    ) -> None:
+        """Answer whatever comes with what `respond` returns for it, until it returns None.
+
+        The same as receiving and sending in turn, but a stream may call `respond` right where octets arrive: that
+        saves waking the task for each segment.
+
+        Args:
+            respond: gets the octets, `b""` at the end of the stream; returns chunks to send, perhaps none. What it
+                raises ends the conversation.
+            seconds: how long the peer may be silent, or not read; None is for ever.
+
+        Raises:
+            ConnectionLost, TimeoutError, BusyError, ClosedError: as `receive` and `send` do.
+        """
+        while True:
+            deadline = NEVER if seconds is None else now() + seconds
+            chunks = respond(await self.receive(deadline=deadline))
+            if chunks is None:
+                return
+            if chunks:
+                await self.send(chunks, deadline=NEVER if seconds is None else now() + seconds)
 
     @abstractmethod
     async def start_tls(

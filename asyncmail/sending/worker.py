@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -72,9 +73,8 @@ class Worker:
         limits = self._pool.limits
         pipeline = Pipeline(self._client.protocol, window=limits.window, window_octets=limits.window_octets)
         try:
-            while await self._fill(pipeline):
-                await self._client.pump(pipeline)
-                self._deliver(pipeline)
+            while await self._has_work(pipeline):
+                await self._client.run(pipeline, partial(self._go_on, pipeline))
         except BaseException as error:
             self._client.abort()
             self._give_back(
@@ -89,14 +89,10 @@ class Worker:
             self._pool.ended(self)
             await self._client.aclose()
 
-    async def _fill(self, pipeline: Pipeline) -> bool:
-        """Submit what there is room for; wait if there is nothing to do. False once the session is to end."""
+    async def _has_work(self, pipeline: Pipeline) -> bool:
+        """Wait until there is something to send; False once the session is to end."""
         pool = self._pool
-        while True:
-            while pipeline.has_room and self._may_take and (job := pool.take_job()) is not None:
-                self._submit(pipeline, job)
-            if len(pipeline):
-                return True
+        while not self._fill(pipeline):
             if pipeline.is_closing or not self._may_take or pool.is_closing:
                 return False
             self._idle = Waiter()
@@ -107,6 +103,18 @@ class Worker:
             pool.busy(self)
             if not self._client.is_usable or not pool.has_jobs:
                 return False
+        return True
+
+    def _go_on(self, pipeline: Pipeline) -> bool:
+        """Deliver what is decided, and submit more; False when there is nothing left to do."""
+        self._deliver(pipeline)
+        return self._fill(pipeline)
+
+    def _fill(self, pipeline: Pipeline) -> bool:
+        pool = self._pool
+        while pipeline.has_room and self._may_take and (job := pool.take_job()) is not None:
+            self._submit(pipeline, job)
+        return len(pipeline) > 0
 
     @property
     def _may_take(self) -> bool:
