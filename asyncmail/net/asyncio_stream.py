@@ -95,9 +95,9 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._receive_deadline = NEVER
         self._respond: Callable[[bytes], Sequence[bytes] | None] | None = None
         self._response_seconds = NEVER
-        self._sender: asyncio.Future[None] | None = None
+        self._sender: asyncio.Future[bool] | None = None
         self._send_deadline = NEVER
-        self._close_waiter: asyncio.Future[None] | None = None
+        self._close_waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
         self._reading_paused = False
@@ -247,7 +247,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             self._receiver = self._loop.create_future()
             self._respond = respond
             try:
-                is_over = bool(await self._receiver)
+                is_over = await self._receiver
             finally:
                 self._receiver = self._respond = None
             if self._writing_paused and not is_over:
@@ -410,12 +410,12 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         return self._tls
 
 
-def _wake(waiter: asyncio.Future[None] | None) -> None:
+def _wake(waiter: asyncio.Future[bool] | None) -> None:
     if waiter is not None and not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(False)
 
 
-def _expire(waiter: asyncio.Future[None] | None, deadline: float, limit: float, problem: str) -> float:
+def _expire(waiter: asyncio.Future[bool] | None, deadline: float, limit: float, problem: str) -> float:
     """Fail a call that is overdue; return when to look at it again."""
     if waiter is None or waiter.done():
         return NEVER
