@@ -63,23 +63,22 @@ def test_text_is_no_message() -> None:
 
 def test_blind_copies_do_not_leak() -> None:
     message = compose(
-        sender="a@x.example", to="b@x.example", bcc=["Hidden <c@x.example>"], subject="s", text="t"
+        sender="a@x.example", to="b@x.example", bcc=["H <hidden1@x.example>"], subject="s", text="t"
     )
-    message["Resent-Bcc"] = "d@x.example"
+    message["Resent-Bcc"] = "hidden2@x.example"
     before = copy.deepcopy(message).items()
     octets = flatten(message)
     assert b"\nbcc" not in octets.lower()
     assert b"-bcc" not in octets.lower()
-    assert b"c@x.example" not in octets
-    assert b"d@x.example" not in octets
+    assert b"hidden" not in octets
     assert message.items() == before
     old = Message()
     old["From"] = "a@x.example"
-    old["bCC"] = "c@x.example"
-    old["BCC"] = "d@x.example"
+    old["bCC"] = "hidden1@x.example"
+    old["BCC"] = "hidden2@x.example"
     old.set_payload("x")
     assert b"\nbcc" not in flatten(old).lower()
-    assert old.get_all("Bcc") == ["c@x.example", "d@x.example"]
+    assert old.get_all("Bcc") == ["hidden1@x.example", "hidden2@x.example"]
 
 
 def test_message_is_not_changed() -> None:
