@@ -11,12 +11,12 @@ import anyio
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS
+from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS, Stage
 from .background import spawn
 from .clock import NEVER, now
 from .endpoints import connection_lost, peer_name
 from .stream import ByteStream
-from .tls import translate_tls_error
+from .tls import require_server_hostname, translate_tls_error
 
 if TYPE_CHECKING:
     import socket
@@ -49,10 +49,12 @@ class AnyIOStream(ByteStream):
         "_socket",
         "_stream",
         "_tls",
+        "_transport",
     )
 
     def __init__(self, stream: AnyByteStream, *, peer: str = "") -> None:
-        self._stream = stream
+        self._transport = stream
+        self._stream: AnyByteStream = stream  # the same, or TLS on it
         self._socket: socket.socket | None = stream.extra(SocketAttribute.raw_socket, None)
         self._peer = peer or peer_name(stream.extra(SocketAttribute.remote_address, None))
         self._tls: ssl.SSLObject | None = None
@@ -134,31 +136,43 @@ class AnyIOStream(ByteStream):
             raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
         if self._closed or self._cut_short:
             raise self._failure(None)
+        require_server_hostname(context, server_hostname, server_side)
         # A client has not begun its handshake yet, so nothing that is there can belong to it.
-        if not server_side and self._has_input():
+        if self._eof or (not server_side and self._has_input()):
+            plaintext = await self.receive(deadline=deadline)
             self.abort()
-            raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
+            if plaintext:
+                raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
+            raise ConnectionLost("the peer closed the connection", stage=Stage.TLS)
+        stream: TLSStream | None = None
         self._receiving = self._sending = True
         try:
             with anyio.CancelScope(deadline=deadline):
-                self._stream = stream = await TLSStream.wrap(
+                stream = await TLSStream.wrap(
                     self._stream,
                     server_side=server_side,
                     hostname=server_hostname,
                     ssl_context=context,
                     standard_compatible=False,
                 )
-                self._tls = stream.extra(TLSAttribute.ssl_object)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+        except (
+            anyio.EndOfStream,
+            anyio.BrokenResourceError,
+            anyio.ClosedResourceError,
+            OSError,
+            ValueError,
+        ) as exc:
             if self._closed:
                 raise self._failure(exc) from exc
             raise translate_tls_error(exc, server_hostname or self._peer) from exc
         finally:
             self._receiving = self._sending = False
-            if self._tls is None:
+            if stream is None:
                 self.abort()
-        if self._tls is None:
+        if stream is None:
             raise TimeoutError("the TLS handshake took longer than its deadline")
+        self._stream = stream
+        self._tls = stream.extra(TLSAttribute.ssl_object)
 
     async def aclose(self) -> None:
         if self._closed:
@@ -170,6 +184,11 @@ class AnyIOStream(ByteStream):
                 anyio.CancelScope(deadline=now() + CLOSE_TIMEOUT),
                 suppress(OSError, anyio.BrokenResourceError),
             ):
+                # Closing a socket with input unread, be it but TLS's session tickets, makes the system discard what
+                # the peer has not read yet.
+                with suppress(anyio.EndOfStream):
+                    while self._has_input():
+                        await self._transport.receive()
                 await self._stream.aclose()
                 is_closed = True
         finally:

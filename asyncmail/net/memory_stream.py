@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteStream as AnyByteStream
 
 from ..errors import InputError
@@ -109,7 +110,7 @@ class _End(AnyByteStream):
 
     async def send(self, item: bytes) -> None:
         pipe = self._outgoing
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         position = 0
         while position < len(item):
             if pipe.is_ended:

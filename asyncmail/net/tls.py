@@ -7,7 +7,7 @@ import ssl
 
 from ..errors import ConnectionLost, InputError, NetworkError, Stage, TLSError
 
-__all__ = ["client_context", "server_context", "translate_tls_error"]
+__all__ = ["client_context", "require_server_hostname", "server_context", "translate_tls_error"]
 
 _WRONG_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}  # issuer not found, or self-signed
@@ -118,6 +118,19 @@ class _PasswordNeeded(Exception):
 
 def _no_password() -> str:
     raise _PasswordNeeded
+
+
+def require_server_hostname(context: ssl.SSLContext, server_hostname: str | None, server_side: bool) -> None:
+    """Raise InputError if there is no name to check the certificate against, though the context says to check it.
+
+    The `ssl` module makes sure of it for sockets, and forgets to for the memory that event loops encrypt in.
+    """
+    if context.check_hostname and not server_hostname and not server_side:
+        raise InputError(
+            "the TLS context checks the name in the certificate, and none was given",
+            stage=Stage.TLS,
+            cure="pass server_hostname=, or a tls_context with check_hostname = False",
+        )
 
 
 def translate_tls_error(exc: Exception, name: str) -> NetworkError:
