@@ -1,0 +1,137 @@
+"""Every code block of the README runs, as it stands there, against real servers; commands are checked where they are cheap."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import asyncmail
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = {
+    title: code
+    for title, code in re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, re.M | re.S)
+}
+
+
+class OpenMaildrops(asyncmail.InMemoryMaildrops):
+    async def authenticate(self, attempt):
+        return attempt.username if attempt.verify("secret") else None
+
+
+class Servers:
+    """An SMTP server whose mail its POP3 server serves, as `asyncmail serve` does."""
+
+    def __init__(self):
+        self.maildrops = OpenMaildrops({})
+        self.smtp = asyncmail.SMTPServer(self)
+        self.pop3 = asyncmail.POP3Server(self.maildrops)
+
+    async def deliver(self, transaction):
+        for recipient in transaction.recipients:
+            self.maildrops.deliver(recipient.partition("@")[0], transaction.content)
+
+    def code(self, title):
+        """The block under a heading, with the ports of these servers in it."""
+        return (
+            BLOCKS[title]
+            .replace("localhost:2525", f"127.0.0.1:{self.smtp.port}")
+            .replace("localhost:1110", f"127.0.0.1:{self.pop3.port}")
+        )
+
+    async def run(self, title, directory):
+        """Run a block as a program; return what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", self.code(title), cwd=directory,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        output, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        return output.decode()
+
+
+@pytest.fixture
+async def servers():
+    made = Servers()
+    async with made.smtp, made.pop3:
+        yield made
+
+
+def test_every_block_is_tested():
+    assert set(BLOCKS) == {
+        "In a web service",
+        "A bulk-send script",
+        "Retrieving many maildrops",
+        "One session",
+        "Embedding a server in a test",
+    }
+    assert README.count("```python") == len(BLOCKS)
+
+
+def test_examples_are_short():
+    lines = {title: sum(bool(line) for line in code.splitlines()) for title, code in BLOCKS.items()}
+    assert max(lines.values()) <= 18, lines
+
+
+async def test_web_service(servers):
+    names = {}
+    exec(compile(servers.code("In a web service"), "README", "exec"), names)
+    app = names["app"]
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
+    ):
+        response = await client.post("/reset", params={"to": "ann@example.com"})
+    assert response.json() == {"ann@example.com": "accepted"}
+    assert b"To: ann@example.com\r\n" in servers.maildrops.contents("ann")[0]
+
+
+async def test_bulk_send(servers, tmp_path):
+    assert await servers.run("A bulk-send script", tmp_path) == ""
+    assert b"your code is 999." in servers.maildrops.contents("user999")[0]
+    assert sum(len(servers.maildrops.contents(f"user{n}")) for n in range(1000)) == 1000
+
+
+async def test_retrieving(servers, tmp_path):
+    for n in range(50):
+        servers.maildrops.deliver(f"user{n}", b"Subject: %d\r\n\r\nHello\r\n" % n)
+    output = await servers.run("Retrieving many maildrops", tmp_path)
+    assert sorted(output.splitlines()) == sorted(f"user{n} 1 new " for n in range(50))
+    assert len(list(tmp_path.glob("mail/*/new/*"))) == 50
+    assert servers.maildrops.contents("user7") == []
+
+
+async def test_one_session(servers, tmp_path):
+    output = await servers.run("One session", tmp_path)
+    assert "How are you?" in output
+
+
+async def test_embedding(servers):
+    names = {}
+    exec(compile(BLOCKS["Embedding a server in a test"], "README", "exec"), names)
+    await names["test_refusal"]()
+
+
+def test_the_command_line_of_the_table_exists():
+    commands = re.findall(r"^\| `asyncmail (\w+)", README, re.M)
+    assert commands
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "asyncmail", command, "--help"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_relative_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists()
