@@ -1,4 +1,4 @@
-"""Every code block of the README runs, as it stands there, against real servers; commands are checked where they are cheap."""
+"""Every code block of the README runs, as it stands there, against real servers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ import asyncmail
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = {
-    title: code
-    for title, code in re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, re.M | re.S)
-}
+BLOCKS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, re.M | re.S))
 
 
 class OpenMaildrops(asyncmail.InMemoryMaildrops):
