@@ -1,0 +1,214 @@
+"""Runs contenders alternately, each in a fresh process, and relates what they measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Self
+
+from peers import PeerFailed, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+__all__ = ["Contender", "Mark", "Result", "Sample", "Spread", "Work", "compare", "pin_to_one_core"]
+
+_HERE = Path(__file__).parent
+_PATHS = (_HERE.parent, _HERE.parent / "tests", _HERE)
+_TIMEOUT = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One way to do a work.
+
+    Args:
+        name: for the table.
+        module: in the package `contenders`.
+        messages: how many it is given; those that are slow need fewer.
+        options: of its command line.
+        rate: the rate of the first contender over this one's is to be at least this.
+        cpu: the own CPU time per message of the first contender over this one's is to be at most this.
+    """
+
+    name: str
+    module: str
+    messages: int
+    options: tuple[str, ...] = ()
+    rate: float | None = None
+    cpu: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is to be done, and by whom.
+
+    Args:
+        name: for the command line.
+        title: for the table.
+        serve: a context manager in which the servers run; it yields options for all contenders. Its argument is
+            the part of the full amount of work that is asked for, as in `Contender.messages`.
+        contenders: the first one is measured against the others.
+        memory: octets that the first one may need, in addition to what it needed before, for each of `per`.
+        per: what memory is needed for.
+    """
+
+    name: str
+    title: str
+    serve: Callable[[float], AbstractContextManager[Sequence[str]]]
+    contenders: tuple[Contender, ...]
+    memory: int | None = None
+    per: str = "message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What one run of one contender came to.
+
+    Args:
+        rate: messages per second.
+        cpu: seconds of the process's own CPU time, user and system, per message.
+        memory: octets, in a work that measures memory.
+    """
+
+    rate: float
+    cpu: float
+    memory: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The median, the least and the greatest of several figures."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, figures: Iterable[float]) -> Self:
+        """Return the spread of at least one figure."""
+        figures = list(figures)
+        return cls(median(figures), min(figures), max(figures))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A ratio or an amount that is to be reached, and what it came to.
+
+    Args:
+        spread: of all rounds; a ratio is taken within a round, and then its median.
+        limit: None where there is nothing to reach.
+        is_least: whether the limit is the least that will do, or the most.
+    """
+
+    spread: Spread
+    limit: float | None
+    is_least: bool
+
+    @property
+    def is_reached(self) -> bool | None:
+        """Whether the median reaches the limit; None if there is none."""
+        if self.limit is None:
+            return None
+        return self.spread.median >= self.limit if self.is_least else self.spread.median <= self.limit
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What one contender came to in all rounds, or why it did not."""
+
+    contender: Contender
+    samples: list[Sample] = field(default_factory=list)
+    reason: str = ""
+
+    def spread(self, quantity: Callable[[Sample], float]) -> Spread:
+        """Return the spread of a quantity."""
+        return Spread.of(map(quantity, self.samples))
+
+    def rate_mark(self, first: Result) -> Mark:
+        """How many times as fast the first contender is."""
+        ratios = [ours.rate / theirs.rate for ours, theirs in zip(first.samples, self.samples, strict=True)]
+        return Mark(spread=Spread.of(ratios), limit=self.contender.rate, is_least=True)
+
+    def cpu_mark(self, first: Result) -> Mark:
+        """How many times as much CPU time the first contender takes."""
+        ratios = [ours.cpu / theirs.cpu for ours, theirs in zip(first.samples, self.samples, strict=True)]
+        return Mark(spread=Spread.of(ratios), limit=self.contender.cpu, is_least=False)
+
+
+def pin_to_one_core() -> None:
+    """Keep this process, and all that it starts, on one core.
+
+    With two free cores figures vary by a factor of two to five from run to run: to wake the other core costs more
+    than a transaction.
+    """
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def compare(
+    work: Work, *, rounds: int, scale: float = 1.0, progress: Callable[[str], None] = lambda text: None
+) -> list[Result]:
+    """Let the contenders of a work take turns.
+
+    Args:
+        work: what they do.
+        rounds: turns of each.
+        scale: the part of the full amount of work that is done.
+        progress: told what happens next.
+
+    Returns:
+        A result for each contender. One that fails once is not asked again; if the servers do not run, all fail.
+    """
+    results = [Result(contender=contender) for contender in work.contenders]
+    progress(f"{work.name}: servers start")
+    try:
+        with work.serve(scale) as options:
+            for number in range(1, rounds + 1):
+                for result in results:
+                    if not result.reason:
+                        progress(f"{work.name}: round {number} of {rounds}, {result.contender.name}")
+                        _take_turn(result, options, scale)
+    except (Unavailable, PeerFailed) as error:
+        for result in results:
+            result.reason = str(error)
+    return results
+
+
+def _take_turn(result: Result, options: Sequence[str], scale: float) -> None:
+    contender = result.contender
+    messages = max(round(contender.messages * scale), 1)
+    command = [sys.executable, "-m", f"contenders.{contender.module}", *options, *contender.options]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _PATHS))}
+    try:
+        process = subprocess.run(
+            [*command, "--messages", str(messages)],
+            cwd=_HERE,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        result.reason = f"did not end in {_TIMEOUT:g} s"
+        return
+    if process.returncode:
+        result.reason = (process.stderr.strip() or f"exit status {process.returncode}").splitlines()[-1]
+        return
+    line = json.loads(process.stdout)
+    if "unsupported" in line:
+        result.reason = line["unsupported"]
+        return
+    result.samples.append(
+        Sample(
+            rate=line["messages"] / line["seconds"],
+            cpu=line["cpu"] / line["messages"],
+            memory=line.get("memory"),
+        )
+    )

@@ -1,0 +1,14 @@
+"""What is compared, in the order of the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .sending import SENDING
+
+if TYPE_CHECKING:
+    from harness import Work
+
+__all__ = ["WORKS"]
+
+WORKS: tuple[Work, ...] = (*SENDING,)
