@@ -15,6 +15,7 @@ from ..folders import Maildir
 from ..net import MailProtocol, ServerURL, client_context
 from ..net.background import spawn
 from ..net.clock import now
+from ..pop3 import ClientLimits
 from .ledger import Ledger
 from .maildrop import MaildropFetch, name_of
 from .report import FetchReport, Progress
@@ -58,7 +59,8 @@ class Fetcher:
             method `deliver(maildrop, content)`, or such a function.
         ledger: the path of the file that remembers what is stored; see `Ledger`.
         delete: True removes messages from their servers once they are stored, a timedelta that long after.
-        largest: octets; a larger message is left where it is.
+        largest: octets; a larger message is left where it is. It also bounds what a server can send that
+            tells wrong sizes.
         connections: most sessions at once.
         connections_per_host: most sessions at once with one server.
         tls_context: by default one that verifies certificates against the system's authorities.
@@ -105,6 +107,9 @@ class Fetcher:
         }
         if mechanisms is not None:
             self._options["mechanisms"] = mechanisms
+        if largest is not None:
+            # Twice: some servers count a line end as one octet.
+            self._options["limits"] = ClientLimits(content=2 * largest + 65_536)
         self._indexes: dict[ServerURL, int] = {}
         self._unusable: list[FetchReport] = []
         names: set[str] = set()

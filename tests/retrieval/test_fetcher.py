@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -372,7 +371,7 @@ async def test_cancelled_at_any_moment(setting: Setting, steps: int) -> None:
     await asyncio.sleep(steps / 4_000)
     task.cancel()
     await asyncio.wait([task])
-    assert not os.path.exists(setting.path / "u0") or not os.listdir(setting.path / "u0" / "tmp")
+    assert list(setting.path.glob("u0/tmp/*")) == []
     assert {*setting.stored(), *setting.maildrops.contents("u0")} == set(messages)
     assert (await fetch_one(setting.fetcher(delete=True))).ok
     assert setting.stored() == sorted(messages)
