@@ -29,7 +29,7 @@ from .commands import (
 from .events import ClientEvent, ConnectionEnded, GreetingReceived, ReplyReceived, UnsolicitedReply
 from .extensions import Extensions
 from .limits import ClientLimits
-from .replies import Reply, parse_reply, reply_line_is_last
+from .replies import Reply, parse_reply, reply_line_is_last, transcribe
 from .states import CLIENT_ANSWERS, CLIENT_SENDS, Answer, Awaiting, ClientState
 
 __all__ = ["ClientProtocol"]
@@ -42,6 +42,7 @@ _AWAITING: dict[type[Command], Awaiting] = {
     Bdat: Awaiting.END_OF_CONTENT,
 }
 _END_OF_CONTENT = EndOfContent()
+_ANSWERED_IN_STEPS = frozenset((Data, Auth, AuthResponse))
 
 
 class ClientProtocol:
@@ -63,6 +64,7 @@ class ClientProtocol:
         "_answered",
         "_at_eof",
         "_buffer",
+        "_chunk",
         "_chunk_left",
         "_content_octets",
         "_failure",
@@ -75,6 +77,7 @@ class ClientProtocol:
         "_sender_accepted",
         "_state",
         "_stuffer",
+        "_unasked",
         "extensions",
         "lmtp",
         "octets_sent",
@@ -100,7 +103,9 @@ class ClientProtocol:
         self._sender_accepted = False
         self._accepted: list[str] = []
         self._answered = 0  # of the accepted, after the content (LMTP)
+        self._chunk: Bdat | None = None  # the octets of which are due
         self._chunk_left = 0
+        self._unasked = False  # what is read next had come before anything asked for it
         self._content_octets = 0
         self._stuffer = DotStuffer()
         self._normalizer = NewlineNormalizer()
@@ -190,15 +195,23 @@ class ClientProtocol:
         if self.trace is not None:
             self._trace_reply(reply)
         in_flight = self._in_flight
-        if not in_flight:
+        if not in_flight or self._unasked:
             return self._read_unasked(reply)
         command = in_flight[0]
+        code = reply.code
         recipient = None
+        if code < 400:
+            if command is self._chunk:
+                raise RemoteProtocolError(f"BDAT was answered {reply} before its octets were sent")
+            if code >= 300 and type(command) not in _ANSWERED_IN_STEPS:
+                raise RemoteProtocolError(f"{command.verb} was answered {reply}")
         if isinstance(command, Rcpt):
-            if reply.code < 300:
+            if code < 300:
+                if not self._sender_accepted:
+                    raise RemoteProtocolError(f"RCPT was answered {reply} and the MAIL before it was refused")
                 self._accepted.append(command.recipient)
         elif isinstance(command, Mail):
-            self._begin_transaction(reply.code < 300)
+            self._begin_transaction(code < 300)
         elif isinstance(command, EndOfContent) or (isinstance(command, Bdat) and command.last):
             if self.lmtp and self._accepted:
                 recipient = self._accepted[self._answered]
@@ -206,8 +219,10 @@ class ClientProtocol:
                 if self._answered < len(self._accepted):
                     return ReplyReceived(command, reply, recipient)
             self._begin_transaction(False)
-        elif isinstance(command, Rset):
+        elif isinstance(command, Rset) or (isinstance(command, Bdat) and code >= 400):
             self._begin_transaction(False)
+        elif isinstance(command, Data) and code < 300:
+            raise RemoteProtocolError(f"DATA was answered {reply}", stage=Stage.CONTENT)
         in_flight.popleft()
         if not in_flight:
             self._settle(command, reply)
@@ -230,8 +245,6 @@ class ClientProtocol:
         elif state is ClientState.SENDER or state is ClientState.RECIPIENTS:
             if not self._sender_accepted:
                 self._state = ClientState.READY
-        elif answer is Answer.INTERMEDIATE and kind not in (Auth, AuthResponse):
-            raise RemoteProtocolError(f"{command.verb} was answered {reply}")
         elif state is ClientState.READY and kind in (Ehlo, Lhlo):
             self.extensions = Extensions.parse(reply.lines)
         elif state is ClientState.READY and kind is Helo:
@@ -239,18 +252,19 @@ class ClientProtocol:
 
     def _read_unasked(self, reply: Reply) -> ClientEvent:
         if self._state is not ClientState.GREETING:
+            self._state = ClientState.ERROR
             return UnsolicitedReply(reply)
         if reply.is_intermediate:
             raise RemoteProtocolError(f"the greeting is {reply}", stage=Stage.GREETING)
-        self._state = ClientState.HELLO if reply.is_positive else ClientState.CLOSED
+        if reply.is_positive:
+            self._state = ClientState.HELLO
+        else:
+            self._state = ClientState.CLOSED if reply.code == 421 else ClientState.REFUSED
         return GreetingReceived(reply)
 
     def _trace_reply(self, reply: Reply) -> None:
         assert self.trace is not None
-        if reply.code == 334:
-            self.trace(Direction.RECEIVED, "334 ****")
-            return
-        for line in reply.encode().decode().splitlines():
+        for line in transcribe(reply):
             self.trace(Direction.RECEIVED, line)
 
     # --- output
@@ -271,12 +285,13 @@ class ClientProtocol:
                 cure="" if last.ends_group else "the server does not offer PIPELINING",
             )
         self._write(command.encode())
-        self._in_flight.append(command)
+        self._put_in_flight(command)
         self._state = state
         if self.trace is not None:
             self.trace(Direction.SENT, str(command))
         if state is ClientState.CHUNK:
             assert isinstance(command, Bdat)
+            self._chunk = command
             self._chunk_left = command.size
             self._end_chunk(command)
 
@@ -294,14 +309,13 @@ class ClientProtocol:
             if data:
                 self._write(data)
             return
-        if self._state is not ClientState.CHUNK:
+        command = self._chunk
+        if command is None or self._state is not ClientState.CHUNK:
             raise LocalProtocolError(f"no content is due in the state {self._state.value!r}")
         if len(chunk) > self._chunk_left:
             raise LocalProtocolError(
                 f"the chunk has {len(chunk) - self._chunk_left} octets more than announced"
             )
-        command = self._in_flight[-1]
-        assert isinstance(command, Bdat)
         self._write(chunk)
         self._chunk_left -= len(chunk)
         self._end_chunk(command)
@@ -322,14 +336,23 @@ class ClientProtocol:
             self.trace(Direction.SENT, ".")
         self._content_octets = 0
         self._stuffer = DotStuffer()
-        self._in_flight.append(_END_OF_CONTENT)
+        self._put_in_flight(_END_OF_CONTENT)
         self._state = state
 
     def _end_chunk(self, command: Bdat) -> None:
         if self._chunk_left == 0:
-            self._state = ClientState.READY if command.last else ClientState.CHUNKS
+            self._chunk = None
+            if not self._in_flight:  # refused in the middle
+                self._state = ClientState.RESET_DUE
+            else:
+                self._state = ClientState.READY if command.last else ClientState.CHUNKS
             if self.trace is not None:
                 self.trace(Direction.SENT, f"<{command.size} octets of content>")
+
+    def _put_in_flight(self, command: Command) -> None:
+        if not self._in_flight and (len(self._buffer) or self._reply_lines):
+            self._unasked = True
+        self._in_flight.append(command)
 
     def _write(self, octets: bytes) -> None:
         self._output.append(octets)
@@ -355,10 +378,10 @@ class ClientProtocol:
             raise LocalProtocolError(
                 f"TLS cannot start in the state {self._state.value!r}", cure="send STARTTLS first"
             )
-        if len(self._buffer):
+        if len(self._buffer) or self._reply_lines:
             self._state = ClientState.ERROR
             raise PlaintextAfterStartTLS(
-                f"{len(self._buffer)} octets arrived between the answer to STARTTLS and TLS",
+                "octets arrived between the answer to STARTTLS and TLS",
                 cure="someone may be tampering with the connection: use implicit TLS",
             )
         self._state = ClientState.HELLO

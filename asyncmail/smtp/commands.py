@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from ..address import check_forward_path, check_reverse_path, parse_forward_path, parse_reverse_path
-from ..errors import LocalProtocolError, printable
+from ..errors import ExtensionRequired, LocalProtocolError, Stage, printable
 from ..sasl import CANCEL, decode_base64, decode_initial_response, encode_base64, encode_initial_response
 from ..wire import decode_xtext, encode_argument, encode_xtext
 from .parameters import BodyType, Parameters, check_parameters, encode_parameters, parse_parameters
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HELLO_NAME = re.compile(r"[^\s\x00-\x20\x7f]+")
 
 
@@ -141,12 +142,19 @@ class Mail(Command):
 
     def __post_init__(self) -> None:
         check_reverse_path(self.sender, smtputf8=self.smtputf8)
+        if self.size is not None and self.size < 0:
+            raise LocalProtocolError("content cannot have fewer than 0 octets")
+        if self.auth is not None:
+            encode_xtext(self.auth)
         if self.parameters:
             check_parameters(self.parameters)
 
     def encode(self) -> bytes:
-        """Return the command line, CRLF included."""
-        line = f"MAIL FROM:<{self.sender}>"
+        """Return the command line, CRLF included; the domain is written in ASCII where it can be."""
+        sender = self.sender
+        if not sender.isascii():
+            sender = check_reverse_path(sender, smtputf8=self.smtputf8)
+        line = f"MAIL FROM:<{sender}>"
         if self.size is not None:
             line += f" SIZE={self.size}"
         if self.body is not None:
@@ -162,18 +170,20 @@ class Mail(Command):
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `FROM:<path> parameters`."""
-        parameters: Parameters = {}
-        rest = _after_keyword(argument, "FROM:")
-        sender, tail = parse_reverse_path(rest)
-        if not tail or tail.isspace():
+        sender, tail = parse_reverse_path(_after_keyword(argument, "FROM:"))
+        parameters = parse_parameters(tail) if tail else {}
+        utf8 = "SMTPUTF8" in parameters
+        if not utf8 and not sender.isascii():
+            raise ExtensionRequired(
+                "SMTPUTF8", "a non-ASCII address needs the parameter SMTPUTF8", stage=Stage.SENDER
+            )
+        if not parameters:
             return cls(sender=sender)
-        parameters = parse_parameters(tail)
-        size = parameters.pop("SIZE", None)
-        body = parameters.pop("BODY", None)
-        auth = parameters.pop("AUTH", None)
+        size = _take_value(parameters, "SIZE")
+        body = _take_value(parameters, "BODY")
+        auth = _take_value(parameters, "AUTH")
         if size is not None and not (size.isascii() and size.isdigit() and len(size) <= 20):
             raise ValueError("SIZE takes a number of octets")
-        utf8 = "SMTPUTF8" in parameters
         if utf8 and parameters.pop("SMTPUTF8") is not None:
             raise ValueError("SMTPUTF8 takes no value")
         return cls(
@@ -181,7 +191,7 @@ class Mail(Command):
             size=None if size is None else int(size),
             body=None if body is None else BodyType(body.upper()),
             smtputf8=utf8,
-            auth=None if auth is None else decode_xtext(auth.replace("<>", "")),
+            auth=None if auth is None else "" if auth == "<>" else decode_xtext(auth),
             parameters=parameters,
         )
 
@@ -200,17 +210,18 @@ class Rcpt(Command):
             check_parameters(self.parameters)
 
     def encode(self) -> bytes:
-        """Return the command line, CRLF included."""
+        """Return the command line, CRLF included; the domain is written in ASCII where it can be."""
+        recipient = self.recipient
+        if not recipient.isascii():
+            recipient = check_forward_path(recipient, smtputf8=True)
         tail = encode_parameters(self.parameters) if self.parameters else ""
-        return encode_argument(f"RCPT TO:<{self.recipient}>{tail}", "RCPT") + b"\r\n"
+        return encode_argument(f"RCPT TO:<{recipient}>{tail}", "RCPT") + b"\r\n"
 
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `TO:<path> parameters`."""
         recipient, tail = parse_forward_path(_after_keyword(argument, "TO:"))
-        if not tail or tail.isspace():
-            return cls(recipient=recipient)
-        return cls(recipient=recipient, parameters=parse_parameters(tail))
+        return cls(recipient=recipient, parameters=parse_parameters(tail) if tail else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +258,7 @@ class Bdat(Command):
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `size` or `size LAST`."""
-        match = re.fullmatch(r"([0-9]{1,20})(?:[ \t]+(LAST))?[ \t]*", argument, re.IGNORECASE)
+        match = re.fullmatch(r"([0-9]{1,20})(?: +(LAST))?", argument, re.IGNORECASE)
         if match is None:
             raise ValueError("BDAT takes a number of octets and, for the last chunk, LAST")
         return cls(size=int(match[1]), last=match[2] is not None)
@@ -281,6 +292,10 @@ class _TextCommand(Command):
     text: str = ""
     ends_group: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.text:
+            encode_argument(self.text, f"the text of {self.verb}")
+
     def encode(self) -> bytes:
         """Return the command line, CRLF included."""
         return encode_argument(f"{self.verb} {self.text}".rstrip(" "), self.verb) + b"\r\n"
@@ -294,6 +309,9 @@ class _TextCommand(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NamedCommand(_TextCommand):
     def __post_init__(self) -> None:
+        _TextCommand.__post_init__(
+            self
+        )  # not super(): slots=True makes a second class, which that does not find
         if not self.text:
             raise ValueError(f"{self.verb} takes a name")
 
@@ -390,6 +408,15 @@ def _after_keyword(argument: str, keyword: str) -> str:
     return argument[len(keyword) :].lstrip(" ")
 
 
+def _take_value(parameters: Parameters, keyword: str) -> str | None:
+    if keyword not in parameters:
+        return None
+    value = parameters.pop(keyword)
+    if value is None:
+        raise ValueError(f"{keyword} takes a value")
+    return value
+
+
 _COMMANDS: dict[str, type[Command]] = {
     command.verb: command
     for command in (
@@ -413,13 +440,15 @@ _COMMANDS: dict[str, type[Command]] = {
 
 
 def parse_command(line: bytes) -> Command:
-    """Parse a command line without its line ending.
+    """Parse a command line without its line ending; blanks at its end are ignored (RFC 5321 §4.1.1).
 
     Raises:
         UnknownCommand: no such verb.
-        ValueError: the argument does not fit the verb.
+        ValueError: the argument does not fit the verb, or the line holds control characters.
     """
-    text = line.decode()
+    text = line.decode().rstrip(" \t")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise ValueError("a command line holds no control characters")
     verb, _, argument = text.partition(" ")
     command = _COMMANDS.get(verb.upper())
     if command is None:

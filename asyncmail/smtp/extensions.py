@@ -21,9 +21,12 @@ class Extensions(Mapping[str, str]):
         self.pipelining: bool = "PIPELINING" in self._keywords
         """Commands may be sent in groups (RFC 2920)."""
         size = self._keywords.get("SIZE", "").split(" ")[0]
-        self.size: int | None = int(size) if size.isascii() and size.isdigit() and int(size) > 0 else None
+        octets = int(size) if len(size) <= 20 and size.isascii() and size.isdigit() else 0
+        self.size: int | None = octets or None
         """The most octets a message may have, None if the server names no maximum (RFC 1870 §4)."""
-        self.mechanisms: tuple[str, ...] = tuple(self._keywords.get("AUTH", "").upper().split())
+        self.mechanisms: tuple[str, ...] = tuple(
+            dict.fromkeys(self._keywords.get("AUTH", "").upper().split())
+        )
         """SASL mechanisms offered (RFC 4954 §3)."""
 
     @classmethod
@@ -31,7 +34,7 @@ class Extensions(Mapping[str, str]):
         """Read the lines of a positive answer; tolerates `AUTH=…` and spaces around keywords."""
         keywords: dict[str, str] = {}
         for line in lines[1:]:
-            keyword, _, parameters = line.strip().partition(" ")
+            keyword, _, parameters = line.replace("\t", " ").strip().partition(" ")
             if keyword[:5].upper() == "AUTH=":
                 keyword, parameters = "AUTH", f"{keyword[5:]} {parameters}"
             if keyword:

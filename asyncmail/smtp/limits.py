@@ -12,11 +12,12 @@ class ClientLimits:
     """What a server may send.
 
     Args:
-        reply_line: one line of a reply. RFC 5321 §4.5.3.1.5 asks for 512; URLs in refusals need more.
+        reply_line: one line of a reply. RFC 5321 §4.5.3.1.5 asks for 512; URLs in refusals need more, and challenges
+            have up to 12,288 (RFC 4954 §4).
         reply: all lines of one reply. No RFC number; a long EHLO answer has some 2,000 octets.
     """
 
-    reply_line: int = 8_192
+    reply_line: int = 12_288
     reply: int = 65_536
 
 

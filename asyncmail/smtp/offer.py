@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..errors import InputError, printable
 from ..sasl import ServerMechanism, make_timestamp, server_mechanisms
 from ..wire import BareNewlines
 
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["ServerOffer"]
+
+# RFC 5321 §4.1.1.1: ehlo-keyword and ehlo-param
+_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_PARAMETERS = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +32,13 @@ class ServerOffer:
         authentication: whether AUTH is offered.
         mechanisms: names of the SASL mechanisms; None is all that are known.
         cleartext_login: whether passwords are taken without TLS.
-        require_tls: MAIL is refused before TLS (530, RFC 3207 §4).
+        require_tls: MAIL and AUTH are refused before TLS (530, RFC 3207 §4; 538, RFC 4954 §6).
         require_authentication: MAIL is refused before AUTH (530, RFC 4954 §6).
         bare_newlines: what to do with content that holds CR or LF outside of CRLF.
         more: further EHLO keywords and their parameters.
 
     Raises:
-        InputError: `hostname` is not a name, or a mechanism is not known.
+        InputError: `hostname` is not a name, a mechanism is not known, or `more` holds what cannot stand in a line.
     """
 
     hostname: str = "localhost"
@@ -50,10 +56,15 @@ class ServerOffer:
     def __post_init__(self) -> None:
         make_timestamp(self.hostname)
         server_mechanisms(encrypted=True, allowed=self.mechanisms)
+        for keyword, parameters in self.more.items():
+            if not _KEYWORD.fullmatch(keyword) or not _PARAMETERS.fullmatch(parameters):
+                raise InputError(
+                    f"{printable(f'{keyword} {parameters}')!r} is not a line of an answer to EHLO"
+                )
 
     def mechanisms_for(self, *, encrypted: bool) -> dict[str, type[ServerMechanism]]:
         """The mechanisms a client may use on a connection, by name, best first."""
-        if not self.authentication:
+        if not self.authentication or (self.require_tls and not encrypted):
             return {}
         return server_mechanisms(encrypted=encrypted or self.cleartext_login, allowed=self.mechanisms)
 

@@ -100,15 +100,13 @@ class Outcome:
             return
         if self.error is not None:
             raise self.error
-        failed = {each.address: each for each in self.recipients if each.status is not Status.ACCEPTED}
-        first = next(iter(failed.values()))
+        failed = [each for each in self.recipients if each.status is not Status.ACCEPTED]
+        first = failed[0]
         assert first.reply is not None  # without an answer there is an error
         if first.stage is Stage.SENDER:
             raise SenderRefused(self.sender, first.reply)
         if first.stage is Stage.CONTENT:
             raise ContentRefused(first.reply, command="the content")
         if len(failed) == len(self.recipients):
-            raise AllRecipientsRefused(
-                {address: each.reply for address, each in failed.items() if each.reply}
-            )
+            raise AllRecipientsRefused({each.address: each.reply for each in failed if each.reply})
         raise RecipientRefused(first.address, first.reply)

@@ -46,10 +46,12 @@ def parse_parameters(text: str) -> Parameters:
     """Parse what follows the path; keywords come back in upper case, values as they were.
 
     Raises:
-        ValueError: the text is not a list of parameters, or one is given twice.
+        ValueError: the text is not a list of parameters, each behind a space, or one is given twice.
     """
+    if not text.startswith(" "):
+        raise ValueError("a space stands before each parameter")
     parameters: Parameters = {}
-    for item in text.split():
+    for item in filter(None, text.split(" ")):
         keyword, equals, value = item.partition("=")
         keyword = keyword.upper()
         if not _KEYWORD.fullmatch(keyword) or (equals and not _VALUE.fullmatch(value)):

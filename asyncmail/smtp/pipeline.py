@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..address import check_forward_path, check_reverse_path
 from ..errors import LocalProtocolError, MailError, Stage
 from ..wire import normalize_newlines
 from .commands import Bdat, Command, Data, EndOfContent, Mail, Rcpt, Rset
@@ -27,9 +28,12 @@ __all__ = ["Pipeline", "Transaction"]
 
 _DATA = Data()
 _RSET = Rset()
+_CONTENT = (Bdat, EndOfContent)
+_ENDED = frozenset((ClientState.QUIT, ClientState.CLOSED, ClientState.ERROR))
 
-# Commands that may wait for their answers: the answers to more could fill the server's buffers while the client still
-# writes, and both would wait for each other (RFC 2920 §3.1).
+# Recipients of the unanswered beyond which no transaction is begun, and commands of one transaction that may wait for
+# their answers: the answers to more could fill the server's buffers while the client still writes, and both would wait
+# for each other (RFC 2920 §3.1).
 _MAX_IN_FLIGHT = 500
 
 
@@ -44,10 +48,15 @@ class Transaction:
         smtputf8: ask for SMTPUTF8.
         tag: comes back in the outcome.
         index: comes back in the outcome.
+
+    Raises:
+        AddressSyntaxError: an address cannot be sent.
+        LocalProtocolError: there is no recipient.
     """
 
     __slots__ = (
-        "_answered",
+        "_accepted",
+        "_commands",
         "_content_replies",
         "_data_reply",
         "_end",
@@ -79,6 +88,12 @@ class Transaction:
     ) -> None:
         if not recipients:
             raise LocalProtocolError("a transaction has at least one recipient")
+        check_reverse_path(sender, smtputf8=smtputf8)
+        self._commands = [Rcpt(recipient=recipient) for recipient in recipients]
+        if not smtputf8:
+            for recipient in recipients:
+                if not recipient.isascii():
+                    check_forward_path(recipient)
         self.sender = sender
         self.recipients = recipients
         self.content = normalize_newlines(content)
@@ -99,12 +114,23 @@ class Transaction:
         self._end = 0  # octets of the session up to and with the end of its content; 0 before that was sent
         self._mail_reply: Reply | None = None
         self._rcpt_replies: list[Reply] = []
+        self._accepted = 0  # of them
         self._data_reply: Reply | None = None
         self._content_replies: list[Reply] = []
 
     @property
-    def _has_recipients(self) -> bool:
-        return any(reply.code < 300 for reply in self._rcpt_replies)
+    def _came_too_early(self) -> bool:
+        """Whether the server could not follow, and took nothing of it: it is to be sent again on its own."""
+        return self._pipelined and self._mail_reply is not None and self._mail_reply.code == 503
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether nothing of it was taken, whatever is still to be answered."""
+        if self._mail_reply is not None and self._mail_reply.code >= 300:
+            return True
+        return self._data_reply is not None or (
+            not self._accepted and len(self._rcpt_replies) == len(self.recipients)
+        )
 
     def failed(
         self, error: MailError, status: Status = Status.DEFERRED, stage: Stage = Stage.SENDER
@@ -188,6 +214,8 @@ class Pipeline:
         self._queue: deque[Transaction] = deque()
         self._unanswered: deque[Transaction] = deque()  # begun, oldest first
         self._octets = 0  # content of the unanswered
+        self._recipients = 0  # of the unanswered
+        self._last: Reply | None = None
         self._writing: Transaction | None = None
         self._needs_reset = False
         self._cautious = False  # the server could not follow: one transaction at a time, RSET before each
@@ -207,7 +235,11 @@ class Pipeline:
     @property
     def _fits(self) -> bool:
         window = 1 if self._cautious else self._window
-        return not self._unanswered or (len(self._unanswered) < window and self._octets < self._window_octets)
+        return not self._unanswered or (
+            len(self._unanswered) < window
+            and self._octets < self._window_octets
+            and self._recipients < _MAX_IN_FLIGHT
+        )
 
     def submit(self, transaction: Transaction) -> None:
         """Add a transaction behind those already there."""
@@ -218,6 +250,8 @@ class Pipeline:
     def advance(self) -> None:
         """Add to the protocol's output whatever may be sent now."""
         protocol = self._protocol
+        if protocol.state in _ENDED:
+            return
         while protocol.can_send and not self.is_closing:
             transaction = self._writing
             if transaction is None:
@@ -233,6 +267,7 @@ class Pipeline:
         transaction._start(behind)
         self._unanswered.append(transaction)
         self._octets += len(transaction.content)
+        self._recipients += len(transaction.recipients)
         self._writing = transaction
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
@@ -253,15 +288,15 @@ class Pipeline:
         if state is not ClientState.SENDER and state is not ClientState.RECIPIENTS:
             self._finish_writing(transaction)  # MAIL was refused
             return
-        recipients = transaction.recipients
-        while transaction._next_recipient < len(recipients):
+        commands = transaction._commands
+        while transaction._next_recipient < len(commands):
             if not protocol.can_send or transaction._outstanding >= _MAX_IN_FLIGHT:
                 return
-            self._send(transaction, Rcpt(recipient=recipients[transaction._next_recipient]))
+            self._send(transaction, commands[transaction._next_recipient])
             transaction._next_recipient += 1
         if not protocol.can_send:
             return
-        if not transaction._outstanding and not transaction._has_recipients:
+        if not transaction._outstanding and not transaction._accepted:
             self._needs_reset = True
             self._finish_writing(transaction)
         elif self._chunking:
@@ -302,28 +337,25 @@ class Pipeline:
         transaction = self._unanswered[0]
         command = event.command
         reply = event.reply
+        self._last = reply
         if reply.code == 421:
             self.is_closing = True
         if isinstance(command, Rcpt):
             transaction._rcpt_replies.append(reply)
+            transaction._accepted += reply.code < 300
         elif isinstance(command, Mail):
             transaction._mail_reply = reply
         elif isinstance(command, Data):
             self._handle_data(transaction, reply)
-        elif isinstance(command, Bdat | EndOfContent):
+        elif isinstance(command, _CONTENT):
             transaction._content_replies.append(reply)
-            if event.recipient is not None and len(transaction._content_replies) < self._content_answers(
-                transaction
-            ):
+            if event.recipient is not None and len(transaction._content_replies) < transaction._accepted:
                 return
             if isinstance(command, Bdat) and reply.code >= 300:
                 self._needs_reset = True
         transaction._outstanding -= 1
         if transaction._written and not transaction._outstanding:
             self._decide(transaction)
-
-    def _content_answers(self, transaction: Transaction) -> int:
-        return sum(reply.code < 300 for reply in transaction._rcpt_replies)
 
     def _handle_data(self, transaction: Transaction, reply: Reply) -> None:
         if not reply.is_intermediate:
@@ -332,9 +364,12 @@ class Pipeline:
             transaction._written = True
             self._writing = None
             return
-        # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).
-        if self._protocol.state is ClientState.CONTENT:
+        state = self._protocol.state
+        if state is ClientState.CONTENT:
             self._protocol.send_content(transaction.content)
+        elif state is not ClientState.LONE_DOT:
+            return
+        # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).
         self._protocol.end_content()
         transaction._outstanding += 1
         self._content_written(transaction)
@@ -342,9 +377,8 @@ class Pipeline:
     def _decide(self, transaction: Transaction) -> None:
         self._unanswered.popleft()
         self._octets -= len(transaction.content)
-        mail = transaction._mail_reply
-        if mail is not None and mail.code == 503 and transaction._pipelined and not self._cautious:
-            # It came too early for this server: nothing of it was taken.
+        self._recipients -= len(transaction.recipients)
+        if transaction._came_too_early:
             self._cautious = True
             self._queue.appendleft(transaction)
             return
@@ -355,17 +389,18 @@ class Pipeline:
 
         Args:
             error: why it ended.
-            unsent_octets: how many octets of output, the last ones, certainly did not leave.
+            unsent_octets: how many octets of what `data_to_send` returned, the last ones, certainly did not leave.
         """
-        said_421 = self.is_closing
         self.is_closing = True
-        left = self._protocol.octets_sent - unsent_octets
+        protocol = self._protocol
+        left = protocol.octets_sent - sum(map(len, protocol.data_to_send())) - unsent_octets
+        # Behind a 421 nothing was looked at: the answers come in order (RFC 5321 §3.8).
+        ended_by_421 = self._last is not None and self._last.code == 421
         for transaction in self._unanswered:
-            # Behind a 421 nothing was looked at: the answers come in order (RFC 5321 §3.8).
-            wholly_written = 0 < transaction._end <= left and not (
-                said_421 and transaction._mail_reply is None
-            )
-            if wholly_written:
+            failed_early = ended_by_421 or transaction._came_too_early
+            if failed_early and not transaction._content_replies:
+                self.unsent.append(transaction)
+            elif transaction._is_refused or 0 < transaction._end <= left:
                 self.outcomes.append((transaction, transaction._outcome(error)))
             else:
                 self.unsent.append(transaction)
@@ -373,4 +408,4 @@ class Pipeline:
         self._unanswered.clear()
         self._queue.clear()
         self._writing = None
-        self._octets = 0
+        self._octets = self._recipients = 0

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from ..errors import RemoteProtocolError, printable
 from ..wire import encode_argument
 
-__all__ = ["Reply", "parse_reply", "reply_line_is_last"]
+__all__ = ["Reply", "parse_reply", "reply_line_is_last", "transcribe"]
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r?\n")
-_ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_TEXT_WIDTH = 480  # leaves room for the codes in a line of 512 octets (RFC 5321 §4.5.3.1.5)
+_ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_TEXT_WIDTH = 480  # octets; leaves room for the codes in a line of 512 (RFC 5321 §4.5.3.1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,25 @@ class Reply:
 
 @functools.lru_cache(maxsize=512)
 def _encode(reply: Reply) -> bytes:
-    lines = [
-        line[start : start + _TEXT_WIDTH]
-        for line in reply.lines
-        for start in range(0, max(len(line), 1), _TEXT_WIDTH)
-    ]
+    # A challenge is one line, however long (RFC 4954 §4).
+    lines = reply.lines if reply.code == 334 else [part for line in reply.lines for part in _broken(line)]
     enhanced = f"{reply.enhanced_status_code} " if reply.enhanced_status_code else ""
     octets = [encode_argument(enhanced + line.replace("\t", " "), "reply text") for line in lines]
     code = b"%d" % reply.code
     head = b"".join(code + b"-" + line + b"\r\n" for line in octets[:-1])
     return head + code + b" " + octets[-1] + b"\r\n"
+
+
+def _broken(line: str) -> list[str]:
+    width = _TEXT_WIDTH if line.isascii() else _TEXT_WIDTH // 4
+    return [line[start : start + width] for start in range(0, len(line), width)] or [""]
+
+
+def transcribe(reply: Reply) -> list[str]:
+    """The lines of a reply for a trace; what challenges hold is replaced."""
+    if reply.code == 334:
+        return ["334 ****"]
+    return [printable(line, len(line)) for line in reply.encode().decode()[:-2].split("\r\n")]
 
 
 def reply_line_is_last(line: bytes) -> bool:
@@ -117,10 +126,15 @@ def parse_reply(*lines: bytes) -> Reply:
             raise RemoteProtocolError(f"reply codes differ within one reply: {printable(line)!r}")
         texts.append(_decode(match[3] or b""))
     enhanced = _ENHANCED.match(texts[0])
-    if enhanced is None or enhanced[1][0] != chr(code[0]):
+    if enhanced is None or enhanced[0][0] != chr(code[0]):
         return Reply(int(code), "\n".join(texts))
-    prefix = enhanced[1]
-    return Reply(int(code), "\n".join(text.removeprefix(prefix).lstrip(" ") for text in texts), prefix)
+    return Reply(int(code), "\n".join([_without(enhanced[0], text) for text in texts]), enhanced[0])
+
+
+def _without(enhanced: str, text: str) -> str:
+    """The text behind the enhanced status code, if that is the one it begins with."""
+    found = _ENHANCED.match(text)
+    return text[len(enhanced) :].lstrip(" ") if found and found[0] == enhanced else text
 
 
 def _decode(octets: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import (
     AddressSyntaxError,
     AuthenticationError,
+    ExtensionRequired,
     LimitExceeded,
     LocalProtocolError,
     MailError,
@@ -48,13 +49,14 @@ from .events import (
 from .limits import ServerLimits
 from .offer import ServerOffer
 from .parameters import BodyType
-from .replies import Reply
+from .replies import Reply, transcribe
 from .states import SERVER_ANSWERS, SERVER_RECEIVES, Answer, ServerState
 
 __all__ = ["ServerProtocol"]
 
 _END_OF_CONTENT = EndOfContent()
 _HELLOS = (Ehlo, Helo, Lhlo)
+_AUTHENTICATION = (Auth, AuthResponse)
 
 _ACCEPTED: dict[type[Command], Reply] = {
     Mail: Reply(250, "OK", "2.1.0"),
@@ -72,11 +74,15 @@ _ACCEPTED: dict[type[Command], Reply] = {
     AuthResponse: Reply(235, "Authenticated", "2.7.0"),
 }
 _BARE_NEWLINE = Reply(550, "Lines end in CRLF: the content holds a bare CR or LF", "5.6.0")
+_LINE_TOO_LONG = Reply(500, "The line is too long", "5.5.2")
+_BDAT_WITHOUT_SIZE = Reply(421, "BDAT takes a number of octets and, for the last chunk, LAST", "4.5.4")
 _BARE_NEWLINE_IN_COMMAND = Reply(500, "Lines end in CRLF", "5.5.2")
 _CHUNK_ACCEPTED = Reply(250, "Chunk received", "2.0.0")
+_NEEDS_SMTPUTF8 = Reply(553, "A non-ASCII address needs the parameter SMTPUTF8", "5.6.7")
 _OUT_OF_SEQUENCE = "5.5.1"
 _NO_SENDER = Reply(503, "Use MAIL first", _OUT_OF_SEQUENCE)
 _NO_RECIPIENTS = Reply(503, "No valid recipients", _OUT_OF_SEQUENCE)
+_TOO_MANY_ERRORS = Reply(421, "Too many errors in one session", "4.7.0")
 _TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients", "4.5.3")
 # A client that pipelines gets these for what it had sent before it knew: no fault of its own.
 _CONSEQUENCES = frozenset((_NO_SENDER, _NO_RECIPIENTS, _TOO_MANY_RECIPIENTS))
@@ -107,6 +113,7 @@ class ServerProtocol:
         self.trace = trace
         self._offer = offer or ServerOffer()
         self._limits = limits or ServerLimits()
+        self._longest_line = max(self._limits.command_line, self._limits.authentication_line)
         self._encrypted = self._offer.encrypted
         self._authenticated = False
         self._buffer = ReceiveBuffer()
@@ -182,40 +189,28 @@ class ServerProtocol:
 
     def _read_line(self) -> ServerEvent | Signal:
         exchanging = self._state is ServerState.AUTHENTICATION
-        limit = self._limits.authentication_line if exchanging else self._limits.command_line
         try:
-            line = self._buffer.take_line(max(limit, self._auth_line_limit()), "command_line")
+            line = self._buffer.take_line(self._longest_line, "command_line")
         except LimitExceeded:
             self._skipping = True
-            return self._reject(
-                f"<a line of more than {limit} octets>", Reply(500, "The line is too long", "5.5.2")
-            )
+            return self._reject_line(f"<a line of more than {self._longest_line} octets>", _LINE_TOO_LONG)
         if line is None:
             return self._needs_data()
+        # An initial response makes AUTH longer than other commands (RFC 4954 §4).
+        if len(line) > self._limits.command_line and not exchanging and line[:5].upper() != b"AUTH ":
+            return self._reject_line(f"<a line of {len(line)} octets>", _LINE_TOO_LONG)
         if line[-2:] != b"\r\n":
-            return self._reject(f"<a line of {len(line)} octets>", _BARE_NEWLINE_IN_COMMAND)
+            return self._reject_line(f"<a line of {len(line)} octets>", _BARE_NEWLINE_IN_COMMAND)
         try:
-            command = AuthResponse.parse(line[:-2].decode()) if exchanging else parse_command(line[:-2])
-        except UnknownCommand as error:
-            return self._reject(str(error), Reply(500, "Not a command known here", "5.5.2"))
-        except AuthenticationError as error:
-            return self._reject("<an authentication line>", Reply(501, error.problem, "5.5.2"))
-        except AddressSyntaxError as error:
-            path_code = "5.1.7" if line[:4].upper() == b"MAIL" else "5.1.3"
-            return self._reject(printable(line[:-2]), Reply(501, printable(error.problem), path_code))
-        except UnicodeDecodeError:
-            return self._reject(
-                f"<a line of {len(line)} octets>", Reply(500, "The line is not UTF-8", "5.5.2")
+            command = (
+                AuthResponse.parse(line[:-2].decode("latin-1")) if exchanging else parse_command(line[:-2])
             )
-        except MailError as error:
-            return self._reject(printable(line[:-2]), Reply(501, printable(error.problem), "5.5.4"))
-        except ValueError as error:
-            return self._reject(f"<a line of {len(line)} octets>", Reply(501, printable(error), "5.5.4"))
+        except (ValueError, MailError) as error:
+            if line[:4].upper() == b"BDAT" and not isinstance(error, UnknownCommand):
+                # The octets behind it cannot be told from commands.
+                return self._end(printable(line[:-2]), _BDAT_WITHOUT_SIZE)
+            return self._reject_line(*_fault(line, error))
         return self._handle(command)
-
-    def _auth_line_limit(self) -> int:
-        """An initial response makes AUTH longer than other commands (RFC 4954 §4)."""
-        return self._limits.authentication_line if self._buffer.starts_with(b"AUTH ") else 0
 
     def _handle(self, command: Command) -> ServerEvent | Signal:
         if self.trace is not None:
@@ -232,7 +227,7 @@ class ServerProtocol:
         if isinstance(command, Noop):
             self.accept()
             return CommandAnswered(command)
-        if isinstance(command, Auth | AuthResponse):
+        if isinstance(command, _AUTHENTICATION):
             return self._authenticate(command)
         return CommandReceived(command)
 
@@ -254,8 +249,6 @@ class ServerProtocol:
                     return Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
                 if command.parameters:
                     return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
-                if not command.sender.isascii() and not command.smtputf8:
-                    return Reply(553, "A non-ASCII address needs the parameter SMTPUTF8", "5.6.7")
                 if command.body is BodyType.BINARY_MIME:
                     return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
             case Rcpt():
@@ -264,7 +257,7 @@ class ServerProtocol:
                 if command.parameters:
                     return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
                 if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
-                    return Reply(553, "A non-ASCII address needs the parameter SMTPUTF8", "5.6.7")
+                    return _NEEDS_SMTPUTF8
             case Starttls():
                 if self._encrypted:
                     return Reply(503, "TLS is active already", _OUT_OF_SEQUENCE)
@@ -283,8 +276,12 @@ class ServerProtocol:
 
     def _out_of_sequence(self, command: Command) -> Reply:
         match self._state, command:
+            case ServerState.REFUSED, _:
+                text = "No mail is taken from you: use QUIT"
             case ServerState.HELLO, _:
                 text = f"Say {'LHLO' if self._offer.lmtp else 'EHLO'} first"
+            case ServerState.CHUNKS, Rcpt() | Data():
+                text = "A chunk has come: use BDAT or RSET"
             case _, Mail():
                 text = "A transaction is under way: use RSET"
             case _, Rcpt():
@@ -314,21 +311,31 @@ class ServerProtocol:
         self.send(Reply(334, encode_base64(step.data).decode("ascii")))
         return CommandAnswered(command)
 
+    def _reject_line(self, line: str, reply: Reply) -> CommandRejected:
+        if self.trace is not None:
+            self.trace(Direction.RECEIVED, line)
+        return self._reject(line, reply)
+
     def _reject(self, line: str, reply: Reply) -> CommandRejected:
         """Answer what cannot be handled; enough of it ends the session."""
         if reply not in _CONSEQUENCES:
             self._errors += 1
         if self._errors > self._limits.errors:
-            return self._end(line, Reply(421, "Too many errors in one session", "4.7.0"))
+            return self._end(line, _TOO_MANY_ERRORS)
         if self._state is ServerState.AUTHENTICATION:
             self._state = ServerState.READY
         self._answer(reply)
         return CommandRejected(line, reply)
 
     def _end(self, line: str, reply: Reply) -> CommandRejected:
-        self._answer(reply)
-        self._state = ServerState.CLOSED
+        self._close(ServerState.CLOSED)
+        self._write(reply)
         return CommandRejected(line, reply)
+
+    def _close(self, state: ServerState) -> None:
+        """Read nothing more."""
+        self._handled = self._chunk = None
+        self._state = state
 
     # --- content
 
@@ -340,7 +347,7 @@ class ServerProtocol:
             if not data and not self._unstuffer.finished:
                 return self._needs_data()
         self._unstuffer = DotUnstuffer()
-        return self._end_content(_END_OF_CONTENT)
+        return self._end_content()
 
     def _take_content(self, data: bytes) -> ContentReceived | None:
         self._content_octets += len(data)
@@ -351,13 +358,13 @@ class ServerProtocol:
             self._refusal = self._refusal or _BARE_NEWLINE
         return ContentReceived(data) if data and self._refusal is None else None
 
-    def _end_content(self, command: Command) -> ContentEnded:
+    def _end_content(self, *, one_reply: bool = False) -> ContentEnded:
         if self.trace is not None:
             self.trace(Direction.RECEIVED, f"<{self._content_octets} octets of content>")
         self._normalizer = NewlineNormalizer()
         self._content_octets = 0
-        self._replies_due = self._recipients if self._offer.lmtp else 1
-        self._handled = command
+        self._replies_due = self._recipients if self._offer.lmtp and not one_reply else 1
+        self._handled = _END_OF_CONTENT
         refusal, self._refusal = self._refusal, None
         if refusal is not None:
             while self._handled is not None:
@@ -381,42 +388,57 @@ class ServerProtocol:
             self._chunk_left -= len(data)
             if self._chunk_rejection is None and (event := self._take_content(data)) is not None:
                 return event
-        self._chunk = None
-        rejection, self._chunk_rejection = self._chunk_rejection, None
+        rejection = self._chunk_rejection
         if rejection is not None:
+            self._chunk = None
             return self._reject(str(command), rejection)
-        # A CR at the very end of the content was held back.
-        if command.last and self._normalizer.finish() and self._offer.bare_newlines is BareNewlines.REJECT:
-            self._refusal = self._refusal or _BARE_NEWLINE
-        if command.last or self._refusal is not None:
-            return self._end_content(_END_OF_CONTENT)
-        self._state = ServerState.CHUNKS
-        self._write(_CHUNK_ACCEPTED)
-        return CommandAnswered(command)
+        if command.last and (rest := self._normalizer.finish()):
+            # A CR at the very end of the content, held back until it was known that no LF follows.
+            if self._offer.bare_newlines is BareNewlines.REJECT:
+                self._refusal = self._refusal or _BARE_NEWLINE
+            elif self._refusal is None:
+                return ContentReceived(rest)
+        self._chunk = None
+        if self._refusal is None and not command.last:
+            self._state = ServerState.CHUNKS
+            self._write(_CHUNK_ACCEPTED)
+            return CommandAnswered(command)
+        return self._end_content(one_reply=not command.last)
 
     # --- output
 
     def send(self, reply: Reply) -> None:
         """Answer the command or content in hand, or greet.
 
-        A positive or intermediate reply moves the session on, a negative one leaves it where it was; 421 ends it.
+        A positive or intermediate reply moves the session on, a negative one leaves it where it was; 421 ends it. When
+        too many attempts to log in have failed, 421 is sent instead of `reply`.
 
         Raises:
             LocalProtocolError: nothing waits for a reply, or not for one of this class.
         """
         if self._state is ServerState.GREETING:
-            self._state = ServerState.HELLO if reply.is_positive else ServerState.CLOSED
-            self._write(reply)
+            self._greet(reply)
             return
         handled = self._handled
         if handled is None:
             raise LocalProtocolError(f"nothing waits for the reply {reply}")
-        is_legal = reply.code >= 400 or (type(handled), _class_of(reply)) in SERVER_ANSWERS
-        if not is_legal and not isinstance(handled, Noop | Help | Vrfy | Expn):
+        if reply.code >= 400:
+            if isinstance(handled, _AUTHENTICATION):
+                self._errors += 1
+                if self._errors > self._limits.errors:
+                    reply = _TOO_MANY_ERRORS
+        elif (type(handled), _class_of(reply)) not in SERVER_ANSWERS:
             raise LocalProtocolError(f"{handled.verb} cannot be answered {reply}")
-        if isinstance(handled, Auth | AuthResponse) and reply.code >= 400:
-            self._errors += 1
         self._answer(reply)
+
+    def _greet(self, reply: Reply) -> None:
+        if reply.is_intermediate:
+            raise LocalProtocolError(f"{reply} is no greeting")
+        if reply.is_positive:
+            self._state = ServerState.HELLO
+        else:
+            self._state = ServerState.CLOSED if reply.code == 421 else ServerState.REFUSED
+        self._write(reply)
 
     def accept(self) -> None:
         """Answer yes to the command or content in hand, with the usual reply.
@@ -446,8 +468,7 @@ class ServerProtocol:
         self._write(reply)
         handled = self._handled
         if reply.code == 421:
-            self._handled = None
-            self._state = ServerState.CLOSED
+            self._close(ServerState.CLOSED)
             return
         if handled is None:
             return
@@ -457,7 +478,8 @@ class ServerProtocol:
                 return
         self._handled = None
         state = SERVER_ANSWERS.get((type(handled), _class_of(reply)))
-        if state is None:
+        # RSET needs no EHLO, and does not stand for it (RFC 5321 §4.1.4).
+        if state is None or (self._state is ServerState.HELLO and isinstance(handled, Rset)):
             return
         self._state = state
         if isinstance(handled, Mail):
@@ -482,14 +504,17 @@ class ServerProtocol:
         octets = reply.encode()
         self._output.append(octets)
         if self.trace is not None:
-            for line in ["334 ****"] if reply.code == 334 else octets.decode().splitlines():
+            for line in transcribe(reply):
                 self.trace(Direction.SENT, line)
 
     def shut_down(self, reply: Reply) -> None:
-        """End the session now, with 421 and whatever was in hand unanswered (RFC 5321 §3.8)."""
-        self._handled = None
-        self._write(reply)
-        self._state = ServerState.CLOSED
+        """End the session now, with 421 and whatever was in hand unanswered (RFC 5321 §3.8).
+
+        Nothing is sent if the session has ended, or where TLS is due.
+        """
+        if self._state not in (ServerState.CLOSED, ServerState.ERROR, ServerState.HANDSHAKE):
+            self._write(reply)
+        self._close(ServerState.CLOSED)
 
     def data_to_send(self) -> list[bytes]:
         """Return what is to be written, and forget it."""
@@ -498,8 +523,7 @@ class ServerProtocol:
 
     def send_failed(self) -> None:
         """Note that octets were lost on their way out: the session is over."""
-        self._handled = None
-        self._state = ServerState.ERROR
+        self._close(ServerState.ERROR)
 
     def start_tls(self) -> None:
         """Note that TLS starts now; all that the client said before is forgotten (RFC 3207 §4.2).
@@ -516,6 +540,27 @@ class ServerProtocol:
         self._state = ServerState.HELLO
         self._encrypted = True
         self._authenticated = False
+
+
+def _fault(line: bytes, error: ValueError | MailError) -> tuple[str, Reply]:
+    """What to show of a line that is no command, and what to answer. Unknown parts of a line may be secret."""
+    hidden = f"<a line of {len(line)} octets>"
+    match error:
+        case UnknownCommand():
+            return str(error), Reply(500, "Not a command known here", "5.5.2")
+        case UnicodeDecodeError():
+            return hidden, Reply(500, "The line is not UTF-8", "5.5.2")
+        case AuthenticationError():
+            return "<an authentication line>", Reply(501, error.problem, "5.5.2")
+        case AddressSyntaxError():
+            code = "5.1.7" if line[:4].upper() == b"MAIL" else "5.1.3"
+            return printable(line[:-2]), Reply(501, printable(error.problem), code)
+        case ExtensionRequired():
+            return printable(line[:-2]), _NEEDS_SMTPUTF8
+        case MailError():
+            return printable(line[:-2]), Reply(501, printable(error.problem), "5.5.4")
+        case _:
+            return hidden, Reply(501, printable(error), "5.5.4")
 
 
 def _class_of(reply: Reply) -> Answer:

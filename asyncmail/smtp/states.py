@@ -45,7 +45,10 @@ __all__ = [
 class ClientState(enum.Enum):
     """What a client may do next."""
 
+    __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
+
     GREETING = "greeting"  # the server speaks first
+    REFUSED = "refused"  # by the greeting: only QUIT may follow
     HELLO = "hello"  # EHLO is due
     READY = "ready"  # no transaction
     SENDER = "sender"  # MAIL was sent
@@ -67,7 +70,10 @@ class ClientState(enum.Enum):
 class ServerState(enum.Enum):
     """What a server may receive next."""
 
+    __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
+
     GREETING = "greeting"  # the server speaks first
+    REFUSED = "refused"  # by the greeting: QUIT is due
     HELLO = "hello"
     READY = "ready"
     SENDER = "sender"  # MAIL was accepted
@@ -83,6 +89,8 @@ class ServerState(enum.Enum):
 
 class Answer(enum.Enum):
     """The classes of replies that moves depend on (RFC 5321 §4.2.1)."""
+
+    __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
 
     POSITIVE = 2
     INTERMEDIATE = 3
@@ -115,6 +123,7 @@ def _client(
 
 CLIENT_SENDS: dict[ClientState, dict[type[Command], ClientState]] = {
     _C.GREETING: {},
+    _C.REFUSED: {Quit: _C.QUIT},
     # RFC 5321 §4.1.1.1, §4.1.4: these need no EHLO first
     _C.HELLO: _client(_C.HELLO, {Ehlo: _C.HELLO, Helo: _C.HELLO, Lhlo: _C.HELLO, Rset: _C.HELLO}),
     _C.READY: _client(
@@ -176,18 +185,20 @@ def _server(*more: type[Command]) -> frozenset[type[Command]]:
 _HELLOS = (Ehlo, Helo, Lhlo)
 
 SERVER_RECEIVES: dict[ServerState, frozenset[type[Command]]] = {
+    # RFC 5321 §3.1: the connection stays until the client has said QUIT
+    _S.REFUSED: frozenset((Quit,)),
     _S.HELLO: _server(*_HELLOS, Starttls),
     _S.READY: _server(*_HELLOS, Mail, Auth, Starttls),
     # RFC 5321 §4.1.4: EHLO in a transaction is a reset
     _S.SENDER: _server(*_HELLOS, Rcpt),
     _S.RECIPIENTS: _server(*_HELLOS, Rcpt, Data, Bdat),
-    _S.CHUNKS: frozenset((Bdat, Rset, Quit, *_HELLOS)),
+    _S.CHUNKS: _server(*_HELLOS, Bdat),
     _S.CONTENT: frozenset((EndOfContent,)),
     _S.AUTHENTICATION: frozenset((AuthResponse,)),
 }
 """State → commands that are legal; any other is answered 503."""
 
-SERVER_ANSWERS: dict[tuple[type[Command], Answer], ServerState] = {
+SERVER_ANSWERS: dict[tuple[type[Command], Answer], ServerState | None] = {
     (Ehlo, Answer.POSITIVE): _S.READY,
     (Helo, Answer.POSITIVE): _S.READY,
     (Lhlo, Answer.POSITIVE): _S.READY,
@@ -205,5 +216,7 @@ SERVER_ANSWERS: dict[tuple[type[Command], Answer], ServerState] = {
     (Quit, Answer.POSITIVE): _S.CLOSED,
     (EndOfContent, Answer.POSITIVE): _S.READY,
     (EndOfContent, Answer.NEGATIVE): _S.READY,
+    **{(command, Answer.POSITIVE): None for command in _ANYWHERE},
 }
-"""Command, class of its answer → state; a missing cell leaves the state as it is."""
+"""Command, class of its answer → state, None for the same. With no cell, only a negative answer is legal, and the
+state stays."""
