@@ -88,6 +88,9 @@ class Template:
     RFC 5322 §3.6, RFC 2047, RFC 2369 §3.2, RFC 8058.
     """
 
+    fields: tuple[str, ...]
+    """The names of the fields that it asks for."""
+
     __slots__ = ("_author", "_copies", "_segments", "_sender", "_to", "fields")
 
     def __init__(

@@ -117,8 +117,8 @@ def test_texts_round_trip(subject: str, text: str, html: str) -> None:
         return
     message = reread(message)
     plain, rich = message.iter_parts()
-    assert plain.get_content().replace("\r\n", "\n").rstrip("\n") == text.rstrip("\n")  # type: ignore[attr-defined]
-    assert rich.get_content().replace("\r\n", "\n").rstrip("\n") == html.rstrip("\n")  # type: ignore[attr-defined]
+    assert plain.get_content().replace("\r\n", "\n").rstrip("\n") == text.rstrip("\n")
+    assert rich.get_content().replace("\r\n", "\n").rstrip("\n") == html.rstrip("\n")
 
 
 def test_attachments(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_attachments(tmp_path: Path) -> None:
     ]
     assert attachments[0].get_payload(decode=True) == b"a,\xff\r\n\n"
     for part in attachments[-2:]:
-        assert part.get_content()["Subject"] == "Forwarded"  # type: ignore[attr-defined]
+        assert part.get_content()["Subject"] == "Forwarded"
 
 
 def test_inline() -> None:

@@ -203,7 +203,7 @@ def test_old_messages() -> None:
     message["Subject"] = "Grüße"
     message["To"] = "Jürgen <j@x.example>"
     message["Cc"] = ", ".join([f"a{number}@x.example" for number in range(100)])
-    message["X-Header"] = Header("Grüße", "utf-8")
+    message["X-Header"] = Header("Grüße", "utf-8")  # type: ignore[assignment]
     lines = header_of(message).split("\r\n")
     assert lines[0] == "Subject: =?utf-8?b?R3LDvMOfZQ==?="
     assert lines[1] == "To: =?utf-8?q?J=C3=BCrgen?= <j@x.example>"
@@ -237,7 +237,7 @@ def test_header_injection(name: str, value: str) -> None:
 
 def test_header_injection_by_header_objects() -> None:
     message = Message()
-    message["X"] = Header("a\nBcc: b@x.example")
+    message["X"] = Header("a\nBcc: b@x.example")  # type: ignore[assignment]
     with pytest.raises(MessageError):
         flatten(message)
     hidden = message_from_bytes(b"Subject: =?utf-8?q?a=0D=0ABcc=3A_b?=\r\n\r\n", policy=default)["Subject"]
@@ -249,7 +249,7 @@ def test_header_injection_by_header_objects() -> None:
 @pytest.mark.parametrize("payload", ["Grüße", 5, None])
 def test_message_that_has_no_octets(payload: object) -> None:
     message = Message()
-    message.set_payload(payload)  # type: ignore[arg-type]
+    message.set_payload(payload)  # type: ignore[call-overload]
     if payload is None:
         assert flatten(message).endswith(b"\r\n\r\n")
         return

@@ -154,7 +154,7 @@ def test_envelope_of_composed_messages() -> None:
     composed["To"] = [StandardAddress("", "b", "x.example"), StandardAddress("C, D", "c", "x.example")]
     assert envelope_from_headers(composed).recipients == ("b@x.example", "c@x.example")
     old = Message()
-    old["From"] = Header("a@x.example", "utf-8")
+    old["From"] = Header("a@x.example", "utf-8")  # type: ignore[assignment]
     old["To"] = "b@x.example"
     assert envelope_from_headers(old) == Envelope(sender="a@x.example", recipients=("b@x.example",))
 
