@@ -107,6 +107,8 @@ class AnyIOStream(ByteStream):
             with anyio.CancelScope(deadline=deadline):
                 await self._stream.send(data)
                 self._cut_short = False
+        except anyio.EndOfStream:  # TLS has been told that the peer ended it
+            raise ConnectionLost("the peer closed the connection") from None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             raise self._failure(exc) from exc
         finally:

@@ -140,16 +140,17 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
     def buffer_updated(self, nbytes: int) -> None:
         if self._closed:
             return
-        if self._respond is not None:
-            self._answer(self._respond, self._buffer[:nbytes].tobytes())
-            return
-        self._chunks.append(self._buffer[:nbytes].tobytes())
+        data = self._buffer[:nbytes].tobytes()
+        receiver = self._receiver
+        if receiver is not None and not receiver.done():
+            if self._respond is not None:
+                self._answer(self._respond, receiver, data)
+                return
+            receiver.set_result(False)
+        self._chunks.append(data)
         self._unread += nbytes + _CHUNK_COST
         if self._unread > UNREAD_LIMIT:
             self._pause_reading()
-        receiver = self._receiver
-        if receiver is not None and not receiver.done():
-            receiver.set_result(False)
 
     def _pause_reading(self) -> None:
         # During the handshake the transport is still the one below TLS.
@@ -235,11 +236,14 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         is_over = False
         while not is_over:
             if self._chunks or self._closed or self._gone or self._eof or self._receiver is not None:
-                chunks = respond(await self.receive())
+                data = await self.receive()
+                chunks = respond(data)
                 if chunks is None:
                     return
                 if chunks:
                     await self.send(chunks, deadline=self._loop.time() + self._response_seconds)
+                if not data:
+                    raise ConnectionLost("the peer closed the connection")
                 continue
             self._receive_deadline = self._loop.time() + self._response_seconds
             if self._receive_deadline < self._timer_at:
@@ -253,15 +257,16 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             if self._writing_paused and not is_over:
                 await self.send([b""], deadline=self._loop.time() + self._response_seconds)
 
-    def _answer(self, respond: Callable[[bytes], Sequence[bytes] | None], data: bytes) -> None:
+    def _answer(
+        self, respond: Callable[[bytes], Sequence[bytes] | None], receiver: asyncio.Future[bool], data: bytes
+    ) -> None:
         """Let the conversation go on where the octets arrived; wake its task once it is over, or has to wait."""
-        receiver = self._receiver
-        assert receiver is not None
         try:
             chunks = respond(data)
         except Exception as exc:
             self._respond = None
-            receiver.set_exception(exc)
+            if not receiver.done():  # respond() may have aborted the stream
+                receiver.set_exception(exc)
             return
         if chunks and not self._closed:
             self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))

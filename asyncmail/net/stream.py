@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from ..errors import ConnectionLost
 from .clock import NEVER, now
 
 if TYPE_CHECKING:
@@ -58,24 +59,28 @@ class ByteStream(ABC):
     ) -> None:
         """Answer whatever comes with what `respond` returns for it, until it returns None.
 
-        The same as receiving and sending in turn, but a stream may call `respond` right where octets arrive: that
-        saves waking the task for each segment.
+        The same as receiving and sending in turn, but a stream may call `respond` right where octets arrive, outside
+        of this task and its context: that saves waking the task for each segment.
 
         Args:
-            respond: gets the octets, `b""` at the end of the stream; returns chunks to send, perhaps none. What it
-                raises ends the conversation.
+            respond: gets the octets, `b""` at the end of the stream; returns chunks to send, perhaps none. It does
+                not await, and what it raises ends the conversation.
             seconds: how long the peer may be silent, or not read; None is for ever.
 
         Raises:
-            ConnectionLost, TimeoutError, BusyError, ClosedError: as `receive` and `send` do.
+            ConnectionLost: as `receive` and `send` do, and if `respond` wants to go on at the end of the stream.
+            TimeoutError, BusyError, ClosedError: as `receive` and `send` do.
         """
+        patience = NEVER if seconds is None else seconds
         while True:
-            deadline = NEVER if seconds is None else now() + seconds
-            chunks = respond(await self.receive(deadline=deadline))
+            data = await self.receive(deadline=now() + patience)
+            chunks = respond(data)
             if chunks is None:
                 return
             if chunks:
-                await self.send(chunks, deadline=NEVER if seconds is None else now() + seconds)
+                await self.send(chunks, deadline=now() + patience)
+            if not data:
+                raise ConnectionLost("the peer closed the connection")
 
     @abstractmethod
     async def start_tls(
