@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..client.pop3 import POP3Client
 
-__all__ = ["ListedMessage", "Listing", "list_messages"]
+__all__ = ["ListedMessage", "MaildropListing", "list_messages"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ListedMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class MaildropListing:
     """What is in a maildrop.
 
     Args:
@@ -45,7 +45,7 @@ class Listing:
     is_complete: bool
 
 
-async def list_messages(client: POP3Client, known: Iterable[str]) -> Listing:
+async def list_messages(client: POP3Client, known: Iterable[str]) -> MaildropListing:
     """List a maildrop.
 
     A message without a unique-id is known by a hash of its header. Identical messages may have the same
@@ -61,7 +61,7 @@ async def list_messages(client: POP3Client, known: Iterable[str]) -> Listing:
     """
     scan = await client.list()
     if not scan and not scan.malformed:
-        return Listing(messages=[], is_complete=True)
+        return MaildropListing(messages=[], is_complete=True)
     is_complete = not scan.malformed
     unique_ids: dict[int, str] = {}
     try:
@@ -83,7 +83,7 @@ async def list_messages(client: POP3Client, known: Iterable[str]) -> Listing:
             identities[numbers[0]] = unique_id
         else:
             identities |= await _identify(client, unique_id, numbers)
-    return Listing(
+    return MaildropListing(
         messages=[
             ListedMessage(number=number, octets=octets.get(number), identity=identity)
             for number, identity in sorted(identities.items())

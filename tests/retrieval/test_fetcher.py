@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,10 +14,12 @@ from asyncmail import errors
 from asyncmail.errors import MailError
 from asyncmail.folders import Maildir
 from asyncmail.retrieval import Fetcher, FetchReport
+from asyncmail.retrieval.maildrop import MaildropFetch
+from asyncmail.retrieval.undisturbed import Undisturbed
 from asyncmail.server import InMemoryMaildrops, POP3Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
 PASSWORDS = {f"u{n}": "secret" for n in range(20)}
@@ -208,7 +211,46 @@ async def test_into_lf_files(setting: Setting) -> None:
     )
 
 
-async def test_a_full_disk_deletes_nothing(setting: Setting) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "small"
+    path.mkdir()
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(path)]
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small file system can be mounted by root alone")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.parametrize("where", ["folder", "ledger"])
+async def test_a_full_disk(setting: Setting, small_disk: Path, where: str) -> None:
+    messages = [content(f"{n}", 4_000) for n in range(200)] + [content("large", 800_000)]
+    for message in messages:
+        setting.maildrops.deliver("u0", message)
+    folder = (small_disk if where == "folder" else setting.path) / "u0"
+    ledger = (small_disk if where == "ledger" else setting.path) / "seen.db"
+    if where == "ledger":
+        # Enough to open it, and for the first of its entries.
+        (small_disk / "filler").write_bytes(b"x" * 310_000)
+    fetcher = setting.fetcher(deliver_to=Maildir(folder), ledger=ledger, delete=True)
+    report = await fetch_one(fetcher)
+    assert isinstance(report.error, errors.FolderError)
+    assert report.error.is_transient
+    assert report.deleted == 0
+    assert len(setting.maildrops.contents("u0")) == len(messages)
+    assert list(folder.glob("tmp/*")) == []
+    # What is there is whole.
+    assert set(stored(folder)) <= set(messages)
+    await anyio.run_process(["mount", "-o", "remount,size=8m", str(small_disk)])
+    report = await fetch_one(fetcher)
+    assert report.ok
+    assert report.deleted == len(messages)
+    assert stored(folder) == sorted(messages)
+
+
+async def test_a_file_in_the_way_deletes_nothing(setting: Setting) -> None:
     (setting.path / "u0").write_text("in the way")
     setting.maildrops.deliver("u0", content("a"))
     setting.maildrops.deliver("u1", content("a"))
@@ -443,6 +485,28 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
     for options in ({"connections": 0}, {"connections_per_host": -1}):
         with pytest.raises(errors.InputError, match="1 or more"):
             Fetcher([], deliver_to=Maildir(tmp_path), ledger=tmp_path / "seen.db", **options)  # type: ignore[arg-type]
+
+
+async def test_a_fault_of_the_program_is_raised(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> FetchReport:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(MaildropFetch, "run", fail)
+    with pytest.raises(ZeroDivisionError):
+        await fetch(setting.fetcher())
+
+
+async def test_a_store_step_that_is_cancelled_with_the_program() -> None:
+    async def step() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    undisturbed = Undisturbed()
+    with pytest.raises(errors.ClosedError):
+        await undisturbed.run(step)
+    assert repr(undisturbed) == "<Undisturbed 0 running>"
 
 
 async def test_no_maildrops(tmp_path: Path) -> None:
