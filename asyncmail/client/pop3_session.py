@@ -13,7 +13,7 @@ from ..errors import (
     POP3ResponseError,
     Stage,
 )
-from ..net import Connection
+from ..net import Connection, now
 from ..pop3 import ConnectionEnded, ResponseCode, ResponseReceived, UnsolicitedResponse
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .timeouts import POP3Timeouts
 
 __all__ = ["InProgress", "Session", "message_refusal", "refusal"]
+
+
+_MOMENT = 0.01  # seconds to take what is there already
 
 
 class InProgress(ABC):
@@ -48,10 +51,32 @@ class Session:
         return self.connection.exclusive()
 
     async def settle(self, iteration: InProgress | None = None) -> None:
-        """Let any other iteration read what it has in flight; from now on `iteration` is in progress."""
+        """Let any other iteration read what it has in flight; from now on `iteration` is in progress.
+
+        Raises:
+            ConnectionLost: the server has ended the session meanwhile, with or without a word.
+        """
         other, self._in_progress = self._in_progress, iteration
         if other is not None and other is not iteration:
             await other.settle()
+        if not self.protocol.in_flight:
+            await self._hear_out()
+
+    async def _hear_out(self) -> None:
+        """Read what came unasked, before it can be taken for the answer to the next command."""
+        stream = self.connection.stream
+        if not self.protocol.has_unread:
+            if not stream.is_stale:
+                return
+            try:
+                data = await stream.receive(deadline=now() + _MOMENT)
+            except TimeoutError:
+                return  # it was not for us, but TLS talking to itself (RFC 8446 §4.6.1)
+            if data:
+                self.protocol.receive_data(data)
+            else:
+                self.protocol.receive_eof()
+        await self.next_event()  # cannot be an answer, so this raises
 
     async def exchange(self, command: Command) -> ClientEvent:
         """Send a command and return the first event of its answer."""

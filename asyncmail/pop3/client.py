@@ -101,6 +101,11 @@ class ClientProtocol:
         """The timestamp in the greeting, for APOP; None unless it can be trusted (RFC 6151 §2.1)."""
         return self._timestamp
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether octets have arrived that no event told of yet; with nothing in flight nobody asked for them."""
+        return len(self._buffer) > 0
+
     # --- input
 
     def receive_data(self, data: bytes) -> None:
@@ -255,6 +260,9 @@ class ClientProtocol:
                     f"{command.verb} has to wait for the answer to {last.verb}",
                     cure="the server does not offer PIPELINING",
                 )
+        elif self.has_unread:
+            # What came before the command was sent cannot be its answer, but would be read as such.
+            raise LocalProtocolError(f"{command.verb} cannot be sent before it is known what the server says")
         self._output.append(command.encode())
         self._in_flight.append((command, move))
         if move.begun is not None:

@@ -494,6 +494,18 @@ def test_a_late_answer_is_not_taken_for_the_next_one() -> None:
         client.send(Dele(number=2))
 
 
+@pytest.mark.parametrize("octets", [b"-ERR [SYS/TEMP] going down\r\n", b"+"])
+def test_what_came_before_a_command_is_not_its_answer(octets: bytes) -> None:
+    client = logged_in()
+    client.send(Noop())
+    client.receive_data(b"+OK\r\n" + octets)
+    assert client.next_event() == ResponseReceived(Noop(), ok())
+    assert client.has_unread
+    with pytest.raises(LocalProtocolError, match="before it is known what the server says"):
+        client.send(Stat())
+    assert client.data_to_send() == [b"NOOP\r\n"]
+
+
 def test_a_challenge_with_nothing_in_flight_is_an_error() -> None:
     with pytest.raises(RemoteProtocolError):
         events(logged_in(), [b"+ \r\n"])
