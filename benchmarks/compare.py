@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from harness import compare, pin_to_one_core
+from harness import compare, prepare
 from table import as_json, print_table
 from works import WORKS
 
@@ -30,8 +30,8 @@ _QUICK = 0.01
 def main() -> None:
     """Run what the command line asks for."""
     options = _parse()
-    works = [work for work in WORKS if _is_wanted(work, options.only)]
-    pin_to_one_core()
+    works = [work for work in WORKS if not options.only or any(work in _named(name) for name in options.only)]
+    prepare()
     rounds, scale = (1, _QUICK) if options.quick else (options.rounds, 1.0)
     found = []
     for work in works:
@@ -58,13 +58,16 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     options = parser.parse_args()
     for name in options.only:
-        if not any(_is_wanted(work, [name]) for work in WORKS):
+        if not _named(name):
             parser.error(f"no work is called {name}")
     return options
 
 
-def _is_wanted(work: Work, names: list[str]) -> bool:
-    return not names or any(work.name == name or work.name.startswith(f"{name}-") for name in names)
+def _named(name: str) -> list[Work]:
+    """The work of this name, or those whose names begin with it."""
+    return [work for work in WORKS if work.name == name] or [
+        work for work in WORKS if work.name.startswith(f"{name}-")
+    ]
 
 
 def _show(text: str) -> None:

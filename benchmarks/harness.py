@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["Contender", "Mark", "Result", "Sample", "Spread", "Work", "compare", "pin_to_one_core"]
+__all__ = ["Contender", "Mark", "Result", "Sample", "Spread", "Work", "compare", "prepare"]
 
 _HERE = Path(__file__).parent
 _PATHS = (_HERE.parent, _HERE.parent / "tests", _HERE)
@@ -142,12 +142,13 @@ class Result:
         return Mark(spread=Spread.of(ratios), limit=self.contender.cpu, is_least=False)
 
 
-def pin_to_one_core() -> None:
-    """Keep this process, and all that it starts, on one core.
+def prepare() -> None:
+    """Let all that this process starts find the modules that it needs, and keep it on one core.
 
     With two free cores figures vary by a factor of two to five from run to run: to wake the other core costs more
     than a transaction.
     """
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, _PATHS))
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
@@ -184,12 +185,10 @@ def _take_turn(result: Result, options: Sequence[str], scale: float) -> None:
     contender = result.contender
     messages = max(round(contender.messages * scale), 1)
     command = [sys.executable, "-m", f"contenders.{contender.module}", *options, *contender.options]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _PATHS))}
     try:
         process = subprocess.run(
             [*command, "--messages", str(messages)],
             cwd=_HERE,
-            env=environment,
             capture_output=True,
             text=True,
             timeout=_TIMEOUT,
@@ -209,6 +208,6 @@ def _take_turn(result: Result, options: Sequence[str], scale: float) -> None:
         Sample(
             rate=line["messages"] / line["seconds"],
             cpu=line["cpu"] / line["messages"],
-            memory=line.get("memory"),
+            memory=line["memory"],
         )
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import inspect
 import json
 import resource
 import time
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HOST",
     "SENDER",
+    "Measured",
     "Stopwatch",
     "Unsupported",
     "expect",
@@ -36,26 +37,53 @@ class Unsupported(Exception):
     """This contender cannot do this work; the text says why."""
 
 
-class Stopwatch:
-    """Wall-clock and CPU time, user and system, of what happens in its block.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a contender measured.
 
     Args:
-        children: measure the processes that were started and ended in the block, instead of this one.
+        messages: how many it was about.
+        seconds: by the clock on the wall.
+        cpu: seconds of CPU time, user and system.
+        memory: octets, if that was measured.
+    """
+
+    messages: int
+    seconds: float
+    cpu: float
+    memory: float | None = None
+
+
+class Stopwatch:
+    """Wall-clock and CPU time, user and system, from `start` to `stop` or of what happens in its block.
+
+    Args:
+        children: measure the processes that were started and ended meanwhile, instead of this one.
     """
 
     def __init__(self, *, children: bool = False) -> None:
         self._children = children
-        self.seconds = 0.0
-        self.cpu = 0.0
+        self._seconds = 0.0
+        self._cpu = 0.0
+
+    def start(self) -> None:
+        self._cpu = -self._cpu_time()
+        self._seconds = -time.perf_counter()
+
+    def stop(self) -> None:
+        self._seconds += time.perf_counter()
+        self._cpu += self._cpu_time()
 
     def __enter__(self) -> Self:
-        self.cpu = -self._cpu_time()
-        self.seconds = -time.perf_counter()
+        self.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.seconds += time.perf_counter()
-        self.cpu += self._cpu_time()
+        self.stop()
+
+    def measured(self, messages: int, *, memory: float | None = None) -> Measured:
+        """Return what it shows."""
+        return Measured(messages=messages, seconds=self._seconds, cpu=self._cpu, memory=memory)
 
     def _cpu_time(self) -> float:
         if not self._children:
@@ -64,30 +92,37 @@ class Stopwatch:
         return usage.ru_utime + usage.ru_stime
 
 
-def main(
-    contender: Callable[[argparse.Namespace], Stopwatch | Coroutine[None, None, Stopwatch]],
-) -> None:
+def main(contender: Callable[[argparse.Namespace], Measured | Coroutine[None, None, Measured]]) -> None:
     """Do the work with the arguments of the command line, and print what was measured."""
-    parser = argparse.ArgumentParser(description=inspect.getdoc(contender))
+    options = _parse()
+    _settle_allocator()
+    try:
+        measured = contender(options)
+        if not isinstance(measured, Measured):
+            with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
+                measured = runner.run(measured)
+    except Unsupported as reason:
+        print(json.dumps({"unsupported": str(reason)}))
+    else:
+        print(json.dumps(asdict(measured)))
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0, help="of the server")
     parser.add_argument("--messages", type=int, default=100, help="how many")
     parser.add_argument("--octets", type=int, default=1000, help="of content in each message")
     parser.add_argument("--connections", type=int, default=1, help="how many at once")
     parser.add_argument("--recipients", type=int, default=1, help="of each message")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
-    options = parser.parse_args()
-    _settle_allocator()
-    try:
-        measured = contender(options)
-        if inspect.iscoroutine(measured):
-            with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
-                watch = runner.run(measured)
-        else:
-            watch = measured
-    except Unsupported as reason:
-        print(json.dumps({"unsupported": str(reason)}))
-    else:
-        print(json.dumps({"messages": options.messages, "seconds": watch.seconds, "cpu": watch.cpu}))
+    parser.add_argument("--key", help="a file with a private key for DKIM")
+    parser.add_argument("--load", choices=("persistent", "sessions", "pipelining"), default="persistent")
+    parser.add_argument("--idle", type=int, default=0, help="connections that are open while others send")
+    parser.add_argument("--user", default="user", help="of the maildrop, or what their names begin with")
+    parser.add_argument("--maildrops", type=int, default=1, help="how many there are")
+    parser.add_argument("--password", default="", help="of the maildrops")
+    parser.add_argument("--whole", action="store_true", help="measure connecting and logging in too")
+    return parser.parse_args()
 
 
 def _settle_allocator() -> None:

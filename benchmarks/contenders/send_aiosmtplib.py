@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
+    from .common import Measured
 
-async def send(options: Namespace) -> Stopwatch:
+
+async def send(options: Namespace) -> Measured:
     content, recipients = make_content(options.octets), make_recipients(options.recipients)
 
     async def send_each(client: aiosmtplib.SMTP, numbers: Iterator[int]) -> None:
@@ -33,7 +35,7 @@ async def send(options: Namespace) -> Stopwatch:
         await send_all(options.messages)
     for client in clients:
         await client.quit()
-    return watch
+    return watch.measured(options.messages)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ from .common import HOST, SENDER, Stopwatch, expect, main, make_content, make_re
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from .common import Measured
 
-async def send(options: Namespace) -> Stopwatch:
+
+async def send(options: Namespace) -> Measured:
     parcel = Parcel(make_content(options.octets), SENDER, make_recipients(options.recipients))
     async with Mailer(f"smtp://{HOST}:{options.port}", connections=options.connections) as mailer:
         await _send(mailer, parcel, warm_up(options.messages))
         with Stopwatch() as watch:
             await _send(mailer, parcel, options.messages)
-    return watch
+    return watch.measured(options.messages)
 
 
 async def _send(mailer: Mailer, parcel: Parcel, messages: int) -> None:

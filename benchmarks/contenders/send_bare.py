@@ -13,6 +13,8 @@ from .common import HOST, SENDER, Stopwatch, main, make_content, make_recipients
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from .common import Measured
+
 
 class Work:
     """Messages that the connections share."""
@@ -84,7 +86,7 @@ class Session(asyncio.Protocol):
             self.ready.set_result(None)
 
 
-async def send(options: Namespace) -> Stopwatch:
+async def send(options: Namespace) -> Measured:
     recipients = make_recipients(options.recipients)
     commands = [f"MAIL FROM:<{SENDER}>", *(f"RCPT TO:<{each}>" for each in recipients), "DATA"]
     envelope = "".join(f"{command}\r\n" for command in commands).encode()
@@ -102,7 +104,7 @@ async def send(options: Namespace) -> Stopwatch:
         await _send(sessions, options.messages)
     for session in sessions:
         session.close()
-    return watch
+    return watch.measured(options.messages)
 
 
 async def _send(sessions: list[Session], messages: int) -> None:

@@ -13,8 +13,10 @@ from .common import HOST, SENDER, Stopwatch, main, make_content, make_recipients
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from .common import Measured
 
-def send(options: Namespace) -> Stopwatch:
+
+def send(options: Namespace) -> Measured:
     (recipient,) = make_recipients(1)
     with tempfile.NamedTemporaryFile() as file:
         file.write(make_content(options.octets).replace(b"\r\n", b"\n"))
@@ -28,7 +30,7 @@ def send(options: Namespace) -> Stopwatch:
         send_all(warm_up(options.messages))
         with Stopwatch(children=True) as watch:
             send_all(options.messages)
-    return watch
+    return watch.measured(options.messages)
 
 
 if __name__ == "__main__":

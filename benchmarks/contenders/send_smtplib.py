@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterator
 
+    from .common import Measured
 
-def send(options: Namespace) -> Stopwatch:
+
+def send(options: Namespace) -> Measured:
     content, recipients = make_content(options.octets), make_recipients(options.recipients)
 
     def send_each(client: smtplib.SMTP, numbers: Iterator[int]) -> None:
@@ -35,7 +37,7 @@ def send(options: Namespace) -> Stopwatch:
             send_all(options.messages)
     for client in clients:
         client.quit()
-    return watch
+    return watch.measured(options.messages)
 
 
 if __name__ == "__main__":
