@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from ..errors import (
     LimitExceeded,
@@ -29,8 +30,11 @@ from .commands import (
 from .events import ClientEvent, ConnectionEnded, GreetingReceived, ReplyReceived, UnsolicitedReply
 from .extensions import Extensions
 from .limits import ClientLimits
-from .replies import Reply, parse_reply, reply_line_is_last, transcribe
+from .replies import Reply, parse_reply, transcribe
 from .states import CLIENT_ANSWERS, CLIENT_SENDS, Answer, Awaiting, ClientState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["ClientProtocol"]
 
@@ -179,7 +183,7 @@ class ClientProtocol:
 
     def _read_reply(self) -> Reply | None:
         while (line := self._buffer.take_line(self._limits.reply_line, "reply_line")) is not None:
-            if reply_line_is_last(line):
+            if line[3:4] != b"-":
                 if not self._reply_lines:
                     return parse_reply(line)
                 lines, self._reply_lines = self._reply_lines, []
@@ -205,23 +209,23 @@ class ClientProtocol:
                 raise RemoteProtocolError(f"BDAT was answered {reply} before its octets were sent")
             if code >= 300 and type(command) not in _ANSWERED_IN_STEPS:
                 raise RemoteProtocolError(f"{command.verb} was answered {reply}")
-        if isinstance(command, Rcpt):
+        if type(command) is Rcpt:
             if code < 300:
                 if not self._sender_accepted:
                     raise RemoteProtocolError(f"RCPT was answered {reply} and the MAIL before it was refused")
                 self._accepted.append(command.recipient)
-        elif isinstance(command, Mail):
+        elif type(command) is Mail:
             self._begin_transaction(code < 300)
-        elif isinstance(command, EndOfContent) or (isinstance(command, Bdat) and command.last):
+        elif type(command) is EndOfContent or (type(command) is Bdat and command.last):
             if self.lmtp and self._accepted:
                 recipient = self._accepted[self._answered]
                 self._answered += 1
                 if self._answered < len(self._accepted):
                     return ReplyReceived(command, reply, recipient)
             self._begin_transaction(False)
-        elif isinstance(command, Rset) or (isinstance(command, Bdat) and code >= 400):
+        elif type(command) is Rset or (type(command) is Bdat and code >= 400):
             self._begin_transaction(False)
-        elif isinstance(command, Data) and code < 300:
+        elif type(command) is Data and code < 300:
             raise RemoteProtocolError(f"DATA was answered {reply}", stage=Stage.CONTENT)
         in_flight.popleft()
         if not in_flight:
@@ -269,31 +273,36 @@ class ClientProtocol:
 
     # --- output
 
-    def send(self, command: Command) -> None:
-        """Add a command to the output and to those in flight.
+    def send(self, *commands: Command) -> None:
+        """Add a command, or a group of them, to the output and to those in flight.
 
         Raises:
-            LocalProtocolError: it is not legal now; nothing was added.
+            LocalProtocolError: one is not legal now; none was added.
         """
-        state = CLIENT_SENDS[self._state].get(type(command))
-        if state is None or type(command) is EndOfContent:
-            raise LocalProtocolError(f"{command.verb} is not legal in the state {self._state.value!r}")
-        if not self.can_send:
-            last = self._in_flight[-1]
-            raise LocalProtocolError(
-                f"{command.verb} has to wait for the answer to {last.verb}",
-                cure="" if last.ends_group else "the server does not offer PIPELINING",
-            )
-        self._write(command.encode())
-        self._put_in_flight(command)
+        state = self._state
+        last = self._in_flight[-1] if self._in_flight else None
+        for command in commands:
+            moved = CLIENT_SENDS[state].get(type(command))
+            if moved is None or type(command) is EndOfContent:
+                raise LocalProtocolError(f"{command.verb} is not legal in the state {state.value!r}")
+            if last is not None and (last.ends_group or not self.extensions.pipelining):
+                raise LocalProtocolError(
+                    f"{command.verb} has to wait for the answer to {last.verb}",
+                    cure="" if last.ends_group else "the server does not offer PIPELINING",
+                )
+            state = moved
+            last = command
+        self._write(b"".join([command.encode() for command in commands]))
+        self._put_in_flight(commands)
         self._state = state
         if self.trace is not None:
-            self.trace(Direction.SENT, str(command))
+            for command in commands:
+                self.trace(Direction.SENT, str(command))
         if state is ClientState.CHUNK:
-            assert isinstance(command, Bdat)
-            self._chunk = command
-            self._chunk_left = command.size
-            self._end_chunk(command)
+            assert isinstance(last, Bdat)
+            self._chunk = last
+            self._chunk_left = last.size
+            self._end_chunk(last)
 
     def send_content(self, chunk: bytes) -> None:
         """Add octets of the content, any number at a time.
@@ -336,7 +345,7 @@ class ClientProtocol:
             self.trace(Direction.SENT, ".")
         self._content_octets = 0
         self._stuffer = DotStuffer()
-        self._put_in_flight(_END_OF_CONTENT)
+        self._put_in_flight((_END_OF_CONTENT,))
         self._state = state
 
     def _end_chunk(self, command: Bdat) -> None:
@@ -349,10 +358,10 @@ class ClientProtocol:
             if self.trace is not None:
                 self.trace(Direction.SENT, f"<{command.size} octets of content>")
 
-    def _put_in_flight(self, command: Command) -> None:
+    def _put_in_flight(self, commands: Sequence[Command]) -> None:
         if not self._in_flight and (len(self._buffer) or self._reply_lines):
             self._unasked = True
-        self._in_flight.append(command)
+        self._in_flight.extend(commands)
 
     def _write(self, octets: bytes) -> None:
         self._output.append(octets)

@@ -61,10 +61,11 @@ class Transaction:
         "_data_reply",
         "_end",
         "_mail_reply",
-        "_next_recipient",
+        "_next",
         "_outstanding",
         "_pipelined",
         "_rcpt_replies",
+        "_recipients",
         "_written",
         "content",
         "eight_bit",
@@ -89,7 +90,7 @@ class Transaction:
         if not recipients:
             raise LocalProtocolError("a transaction has at least one recipient")
         check_reverse_path(sender, smtputf8=smtputf8)
-        self._commands = [Rcpt(recipient=recipient) for recipient in recipients]
+        self._recipients = [Rcpt(recipient=recipient) for recipient in recipients]
         if not smtputf8:
             for recipient in recipients:
                 if not recipient.isascii():
@@ -101,14 +102,14 @@ class Transaction:
         self.smtputf8 = smtputf8
         self.tag = tag
         self.index = index
-        self._start(False)
 
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
 
-    def _start(self, pipelined: bool) -> None:
+    def _start(self, commands: list[Command], pipelined: bool) -> None:
+        self._commands = commands
         self._pipelined = pipelined  # behind another one that was not answered yet
-        self._next_recipient = 0
+        self._next = 0  # index of the command to send next
         self._outstanding = 0
         self._written = False  # every command that it will have has been sent
         self._end = 0  # octets of the session up to and with the end of its content; 0 before that was sent
@@ -264,48 +265,38 @@ class Pipeline:
 
     def _begin(self, transaction: Transaction) -> Transaction:
         behind = bool(self._unanswered)
-        transaction._start(behind)
-        self._unanswered.append(transaction)
-        self._octets += len(transaction.content)
-        self._recipients += len(transaction.recipients)
-        self._writing = transaction
+        commands: list[Command] = [self._mail(transaction), *transaction._recipients]
+        commands.append(Bdat(size=len(transaction.content), last=True) if self._chunking else _DATA)
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
         if self._needs_reset or self._cautious or (behind and self._chunking):
             self._needs_reset = False
-            self._send(transaction, _RSET)
+            commands.insert(0, _RSET)
+        transaction._start(commands, behind)
+        self._unanswered.append(transaction)
+        self._octets += len(transaction.content)
+        self._recipients += len(transaction.recipients)
+        self._writing = transaction
         return transaction
 
     def _write(self, transaction: Transaction) -> None:
         """Send the next commands of the transaction that is being written; at least one, or mark it as written."""
-        protocol = self._protocol
-        state = protocol.state
-        if state is ClientState.READY and transaction._mail_reply is None:
-            if not protocol.can_send:
-                return
-            self._send(transaction, self._mail(transaction))
-            state = protocol.state
-        if state is not ClientState.SENDER and state is not ClientState.RECIPIENTS:
-            self._finish_writing(transaction)  # MAIL was refused
-            return
-        commands = transaction._commands
-        while transaction._next_recipient < len(commands):
-            if not protocol.can_send or transaction._outstanding >= _MAX_IN_FLIGHT:
-                return
-            self._send(transaction, commands[transaction._next_recipient])
-            transaction._next_recipient += 1
-        if not protocol.can_send:
-            return
-        if not transaction._outstanding and not transaction._accepted:
-            self._needs_reset = True
+        if transaction._is_refused:
+            self._needs_reset = transaction._mail_reply is not None and transaction._mail_reply.code < 300
             self._finish_writing(transaction)
-        elif self._chunking:
-            self._send(transaction, Bdat(size=len(transaction.content), last=True))
+            return
+        protocol = self._protocol
+        begin = transaction._next
+        end = begin + (_MAX_IN_FLIGHT - transaction._outstanding if protocol.extensions.pipelining else 1)
+        group = transaction._commands[begin:end]
+        # Whether there is anybody to send the content to is known only now, or, in a group, afterwards.
+        protocol.send(*group)
+        transaction._next += len(group)
+        transaction._outstanding += len(group)
+        if self._chunking and transaction._next == len(transaction._commands):
             if transaction.content:
                 protocol.send_content(transaction.content)
             self._content_written(transaction)
-        else:
-            self._send(transaction, _DATA)
 
     def _mail(self, transaction: Transaction) -> Mail:
         return Mail(
@@ -314,10 +305,6 @@ class Pipeline:
             body=BodyType.EIGHT_BIT_MIME if transaction.eight_bit else None,
             smtputf8=transaction.smtputf8,
         )
-
-    def _send(self, transaction: Transaction, command: Command) -> None:
-        self._protocol.send(command)
-        transaction._outstanding += 1
 
     def _content_written(self, transaction: Transaction) -> None:
         transaction._end = self._protocol.octets_sent
@@ -340,12 +327,12 @@ class Pipeline:
         self._last = reply
         if reply.code == 421:
             self.is_closing = True
-        if isinstance(command, Rcpt):
+        if type(command) is Rcpt:
             transaction._rcpt_replies.append(reply)
             transaction._accepted += reply.code < 300
-        elif isinstance(command, Mail):
+        elif type(command) is Mail:
             transaction._mail_reply = reply
-        elif isinstance(command, Data):
+        elif type(command) is Data:
             self._handle_data(transaction, reply)
         elif isinstance(command, _CONTENT):
             transaction._content_replies.append(reply)

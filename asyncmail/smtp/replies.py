@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import RemoteProtocolError, printable
 from ..wire import encode_argument
 
-__all__ = ["Reply", "parse_reply", "reply_line_is_last", "transcribe"]
+__all__ = ["Reply", "parse_reply", "transcribe"]
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r?\n")
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
@@ -100,11 +100,6 @@ def transcribe(reply: Reply) -> list[str]:
     if reply.code == 334:
         return ["334 ****"]
     return [printable(line, len(line)) for line in reply.encode().decode()[:-2].split("\r\n")]
-
-
-def reply_line_is_last(line: bytes) -> bool:
-    """Whether a line ends its reply: anything but a hyphen follows the code."""
-    return line[3:4] != b"-"
 
 
 @functools.lru_cache(maxsize=512)

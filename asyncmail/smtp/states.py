@@ -42,7 +42,12 @@ __all__ = [
 ]
 
 
-class ClientState(enum.Enum):
+class _State(enum.Enum):
+    # The tables are looked up for each command, and Enum's own hash is that of the name, computed in Python.
+    __hash__ = object.__hash__
+
+
+class ClientState(_State):
     """What a client may do next."""
 
     __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
@@ -67,7 +72,7 @@ class ClientState(enum.Enum):
     ERROR = "error"
 
 
-class ServerState(enum.Enum):
+class ServerState(_State):
     """What a server may receive next."""
 
     __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
@@ -87,7 +92,7 @@ class ServerState(enum.Enum):
     ERROR = "error"
 
 
-class Answer(enum.Enum):
+class Answer(_State):
     """The classes of replies that moves depend on (RFC 5321 §4.2.1)."""
 
     __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
