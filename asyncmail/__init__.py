@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .retrieval import Fetcher as Fetcher
     from .retrieval import FetchReport as FetchReport
     from .sending import DKIMSigner as DKIMSigner
+    from .sending import Journal as Journal
     from .sending import Mailer as Mailer
     from .sending import PoolLimits as PoolLimits
     from .sending import send as send
@@ -130,7 +131,7 @@ _HOMES = {
     "message": ("Parcel", "Template", "compose", "read_delivery_report", "reply"),
     "net": ("ServerURL", "transcript"),
     "retrieval": ("FetchReport", "Fetcher"),
-    "sending": ("DKIMSigner", "Mailer", "PoolLimits", "send"),
+    "sending": ("DKIMSigner", "Journal", "Mailer", "PoolLimits", "send"),
     "server": (
         "ConnectionLimits",
         "InMemoryMaildrops",

@@ -1,8 +1,9 @@
 """Sending in volume: a pool shared by tasks, bulk streams, DKIM."""
 
 from .dkim import DKIMSigner
+from .journal import Journal, Unsettled
 from .mailer import Mailer
 from .oneshot import send
 from .pool import PoolLimits
 
-__all__ = ["DKIMSigner", "Mailer", "PoolLimits", "send"]
+__all__ = ["DKIMSigner", "Journal", "Mailer", "PoolLimits", "Unsettled", "send"]

@@ -14,7 +14,7 @@ from .job import Job
 from .pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
     from types import TracebackType
 
     from ..message import Addresses, AddressLike, MessageLike, Parcel
@@ -130,7 +130,7 @@ class Mailer:
 
     async def send_many(
         self, messages: Iterable[Parcel | MessageLike | bytes] | AsyncIterable[Parcel | MessageLike | bytes]
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """Send messages as fast as the connections take them, and yield what became of each.
 
         Memory is bounded: the next messages are taken from `messages` only as earlier ones are done. Outcomes come in
