@@ -36,7 +36,7 @@ listen = {host}
 hostname = dovecot.example.com
 postmaster_address = postmaster@example.com
 
-ssl = yes
+ssl = {ssl}
 ssl_cert = <{chain}
 ssl_key = <{key}
 disable_plaintext_auth = no
@@ -130,11 +130,12 @@ class Dovecot:
 
 
 @contextmanager
-def run_dovecot(authority: Authority | None = None) -> Iterator[Dovecot]:
+def run_dovecot(authority: Authority | None = None, *, tls: bool = True) -> Iterator[Dovecot]:
     """Run Dovecot, as root or as any other user.
 
     Args:
         authority: issues its certificate; a new one if None.
+        tls: whether it offers STLS, and listens at `tls_port`.
 
     Raises:
         Unavailable: it is not installed, or its configuration is of another kind than this one.
@@ -173,6 +174,7 @@ def run_dovecot(authority: Authority | None = None) -> Iterator[Dovecot]:
             login_user=login_user,
             lmtp="lmtp" if has_lmtp else "",
             host=HOST,
+            ssl="yes" if tls else "no",
             chain=chain,
             key=key,
             password=PASSWORD,

@@ -21,6 +21,7 @@ from peers import (
     Unavailable,
     find_program,
     reserve_port,
+    run_dovecot,
     run_postfix,
     run_smtp_sink,
     smtp_source,
@@ -294,6 +295,15 @@ def test_dovecot_with_tls(dovecot: Dovecot, client_tls: ssl.SSLContext) -> None:
     encrypted.user("implicit")
     encrypted.pass_(dovecot.password)
     encrypted.quit()
+
+
+def test_dovecot_without_tls(dovecot: Dovecot) -> None:
+    with run_dovecot(tls=False) as server:
+        client = poplib.POP3(server.host, server.port)
+        assert "STLS" not in client.capa()
+        client.user("plain")
+        client.pass_(server.password)
+        client.quit()
 
 
 def test_dovecot_locks_a_maildrop(dovecot: Dovecot) -> None:
