@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["Contender", "Mark", "Result", "Sample", "Spread", "Work", "compare", "prepare"]
+__all__ = ["Contender", "Mark", "Result", "Sample", "Spread", "Work", "compare", "prepare", "scaled"]
 
 _HERE = Path(__file__).parent
 _PATHS = (_HERE.parent, _HERE.parent / "tests", _HERE)
@@ -131,6 +131,16 @@ class Result:
         """Return the spread of a quantity."""
         return Spread.of(map(quantity, self.samples))
 
+    @property
+    def measures_memory(self) -> bool:
+        """Whether all samples have a figure for memory."""
+        return bool(self.samples) and all(sample.memory is not None for sample in self.samples)
+
+    def memory_mark(self, limit: int | None) -> Mark:
+        """How much memory it takes, in octets."""
+        spread = self.spread(lambda sample: sample.memory or 0.0)
+        return Mark(spread=spread, limit=limit, is_least=False)
+
     def rate_mark(self, first: Result) -> Mark:
         """How many times as fast the first contender is."""
         ratios = [ours.rate / theirs.rate for ours, theirs in zip(first.samples, self.samples, strict=True)]
@@ -150,6 +160,11 @@ def prepare() -> None:
     """
     os.environ["PYTHONPATH"] = os.pathsep.join(map(str, _PATHS))
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def scaled(number: int, scale: float) -> int:
+    """The part of a full amount of work that is done, at least one of it."""
+    return max(round(number * scale), 1)
 
 
 def compare(
@@ -183,11 +198,12 @@ def compare(
 
 def _take_turn(result: Result, options: Sequence[str], scale: float) -> None:
     contender = result.contender
-    messages = max(round(contender.messages * scale), 1)
-    command = [sys.executable, "-m", f"contenders.{contender.module}", *options, *contender.options]
+    # The last word on the number of messages have the servers, if they say anything.
+    command = [sys.executable, "-m", f"contenders.{contender.module}"]
+    command += ["--messages", str(scaled(contender.messages, scale)), *options, *contender.options]
     try:
         process = subprocess.run(
-            [*command, "--messages", str(messages)],
+            command,
             cwd=_HERE,
             capture_output=True,
             text=True,

@@ -46,6 +46,8 @@ def as_json(work: Work, results: list[Result]) -> dict[str, object]:
             if result is not first and not first.reason:
                 entry["rate_ratio"] = _mark_as_json(result.rate_mark(first))
                 entry["cpu_ratio"] = _mark_as_json(result.cpu_mark(first))
+            if result.measures_memory:
+                entry["memory"] = _mark_as_json(result.memory_mark(work.memory if result is first else None))
         contenders.append(entry)
     return {"name": work.name, "title": work.title, "contenders": contenders}
 
@@ -58,6 +60,9 @@ def _table(work: Work, results: list[Result]) -> tuple[list[str], list[list[str]
     first = results[0]
     ours = first.contender.name
     header = ["", "messages/s", "own CPU, µs each", f"rate of {ours}: times", "", "CPU: times", ""]
+    has_memory = any(result.measures_memory for result in results)
+    if has_memory:
+        header += [f"memory, KB per {work.per}", ""]
     rows = []
     for result in results:
         row = [result.contender.name]
@@ -65,25 +70,28 @@ def _table(work: Work, results: list[Result]) -> tuple[list[str], list[list[str]
             row += [result.reason]
         else:
             row.append(_spread(result.spread(lambda sample: sample.rate)))
-            row.append(_spread(result.spread(lambda sample: sample.cpu * 1e6)))
+            row.append(_spread(result.spread(lambda sample: sample.cpu), 1e-6))
             if result is not first and not first.reason:
                 row += [*_mark(result.rate_mark(first)), *_mark(result.cpu_mark(first))]
+            elif has_memory:
+                row += [""] * 4
+            if result.measures_memory:
+                row += _mark(result.memory_mark(work.memory if result is first else None), 1000)
         rows.append(row + [""] * (len(header) - len(row)))
     return header, rows
 
 
-def _mark(mark: Mark) -> tuple[str, str]:
+def _mark(mark: Mark, unit: float = 1) -> tuple[str, str]:
     verdict = ""
     if mark.limit is not None:
         sign = "≥" if mark.is_least else "≤"
-        verdict = f"{sign} {mark.limit:.3g} {'reached' if mark.is_reached else 'MISSED'}"
-    return _spread(mark.spread), verdict
+        verdict = f"{sign} {_number(mark.limit / unit)} {'reached' if mark.is_reached else 'MISSED'}"
+    return _spread(mark.spread, unit), verdict
 
 
-def _spread(spread: Spread) -> str:
-    if spread.least == spread.most:
-        return _number(spread.median)
-    return f"{_number(spread.median)} ({_number(spread.least)} to {_number(spread.most)})"
+def _spread(spread: Spread, unit: float = 1) -> str:
+    middle, least, most = (_number(figure / unit) for figure in (spread.median, spread.least, spread.most))
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def _number(value: float) -> str:

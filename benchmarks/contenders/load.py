@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import resource
 import sys
 import tempfile
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peers import find_program
 
 from .common import HOST, SENDER, Stopwatch, expect, make_content, make_recipients, warm_up
+from .memory import resident
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -76,10 +74,10 @@ async def serve_load(options: Namespace, port: int, meter: Meter) -> Measured:
         meter: counts what they send.
     """
     memory = None
-    before = _resident()
+    before = resident()
     async with _idle_clients(port, options.idle):
         if options.idle:
-            memory = (_resident() - before) / options.idle
+            memory = (resident() - before) / options.idle
         if options.load == "pipelining":
             command = [sys.executable, "-m", "contenders.send_bare", "--port", str(port)]
             command += ["--messages", str(options.messages), "--octets", str(options.octets)]
@@ -123,10 +121,3 @@ async def _idle_clients(port: int, number: int) -> AsyncIterator[None]:
     yield
     process.stdin.close()
     await process.wait()
-
-
-def _resident() -> int:
-    """Octets of memory that this process has."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .memory import MEMORY
 from .receiving import IDLE, RECEIVING
+from .retrieving import FETCHING, RETRIEVING, RETRIEVING_FAR
 from .sending import MERGING, SENDING, SENDING_FAR
 
 if TYPE_CHECKING:
@@ -12,4 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["WORKS"]
 
-WORKS: tuple[Work, ...] = (*SENDING, *SENDING_FAR, *MERGING, *RECEIVING, *IDLE)
+WORKS: tuple[Work, ...] = (
+    *SENDING,
+    *SENDING_FAR,
+    *MERGING,
+    *RECEIVING,
+    *RETRIEVING,
+    *RETRIEVING_FAR,
+    *FETCHING,
+    *MEMORY,
+    *IDLE,
+)

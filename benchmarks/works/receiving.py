@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from harness import Contender, Work
+from harness import Contender, Work, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ RECEIVING = (
 
 
 def _idle(scale: float) -> AbstractContextManager[Sequence[str]]:
-    return nullcontext(("--idle", str(max(round(5_000 * scale), 1))))
+    return nullcontext(("--idle", str(scaled(5_000, scale))))
 
 
 IDLE = (
