@@ -146,6 +146,7 @@ def make_transaction(prepared: Prepared, extensions: Extensions, index: int | No
         octets,
         eight_bit=eight_bit,
         smtputf8=prepared.needs_smtputf8,
+        is_normalized=True,
         tag=prepared.tag,
         index=index,
     )

@@ -99,14 +99,16 @@ class Envelope:
             raise MessageError(
                 "the message has no recipients", cure="fill in To, Cc or Bcc, or pass recipients="
             )
-        unique: dict[str, str] = {}
-        for recipient in self.recipients:
-            path = check_forward_path(recipient, smtputf8=True)
-            # Only the local part may tell capitals from small letters, RFC 5321 §2.4.
-            local_part, at, domain = path.rpartition("@")
-            unique.setdefault(f"{local_part}{at}{domain.lower()}", path)
+        paths = [check_forward_path(recipient, smtputf8=True) for recipient in self.recipients]
+        if len(paths) > 1:
+            unique: dict[str, str] = {}
+            for path in paths:
+                # Only the local part may tell capitals from small letters, RFC 5321 §2.4.
+                local_part, at, domain = path.rpartition("@")
+                unique.setdefault(f"{local_part}{at}{domain.lower()}", path)
+            paths = list(unique.values())
         object.__setattr__(self, "sender", check_reverse_path(self.sender, smtputf8=True))
-        object.__setattr__(self, "recipients", tuple(unique.values()))
+        object.__setattr__(self, "recipients", tuple(paths))
 
     @property
     def needs_smtputf8(self) -> bool:

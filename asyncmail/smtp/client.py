@@ -12,7 +12,7 @@ from ..errors import (
     RemoteProtocolError,
     Stage,
 )
-from ..wire import Direction, DotStuffer, NewlineNormalizer, ReceiveBuffer, Signal, Trace
+from ..wire import Direction, DotStuffer, NewlineNormalizer, Signal, Trace
 from .commands import (
     Auth,
     AuthResponse,
@@ -67,15 +67,16 @@ class ClientProtocol:
         "_accepted",
         "_answered",
         "_at_eof",
-        "_buffer",
         "_chunk",
         "_chunk_left",
         "_content_octets",
         "_failure",
         "_in_flight",
         "_limits",
+        "_lines",
         "_normalizer",
         "_output",
+        "_partial_line",
         "_reply_lines",
         "_reply_octets",
         "_sender_accepted",
@@ -97,7 +98,8 @@ class ClientProtocol:
         self.octets_sent = 0
         """Octets of output so far."""
         self._limits = limits or ClientLimits()
-        self._buffer = ReceiveBuffer()
+        self._lines: deque[bytes] = deque()  # received and not read yet, without LF
+        self._partial_line = b""
         self._output: list[bytes] = []
         self._state = ClientState.GREETING
         self._in_flight: deque[Command] = deque()
@@ -117,10 +119,8 @@ class ClientProtocol:
         self._failure: RemoteProtocolError | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"<smtp.ClientProtocol {self._state.value}, {len(self._in_flight)} in flight,"
-            f" {len(self._buffer)} unread>"
-        )
+        unread = sum([len(line) + 1 for line in self._lines]) + len(self._partial_line)
+        return f"<smtp.ClientProtocol {self._state.value}, {len(self._in_flight)} in flight, {unread} unread>"
 
     @property
     def state(self) -> ClientState:
@@ -153,7 +153,9 @@ class ClientProtocol:
 
     def receive_data(self, data: bytes) -> None:
         """Store octets that came from the server."""
-        self._buffer.append(data)
+        lines = (self._partial_line + data).split(b"\n")
+        self._partial_line = lines.pop()
+        self._lines.extend(lines)
 
     def receive_eof(self) -> None:
         """Note that no more will come."""
@@ -182,17 +184,28 @@ class ClientProtocol:
         return ConnectionEnded(tuple(self._in_flight))
 
     def _read_reply(self) -> Reply | None:
-        while (line := self._buffer.take_line(self._limits.reply_line, "reply_line")) is not None:
+        lines = self._lines
+        most = self._limits.reply_line
+        while lines:
+            line = lines.popleft()
+            if len(line) >= most:
+                raise LimitExceeded("reply_line", most)
             if line[3:4] != b"-":
                 if not self._reply_lines:
                     return parse_reply(line)
-                lines, self._reply_lines = self._reply_lines, []
-                return parse_reply.__wrapped__(*lines, line)
+                begun, self._reply_lines = self._reply_lines, []
+                return parse_reply.__wrapped__(*begun, line)
             self._reply_lines.append(line)
-            self._reply_octets += len(line)
+            self._reply_octets += len(line) + 1
             if self._reply_octets > self._limits.reply:
                 raise LimitExceeded("reply", self._limits.reply)
+        if len(self._partial_line) > most:
+            raise LimitExceeded("reply_line", most)
         return None
+
+    @property
+    def _has_unread(self) -> bool:
+        return bool(self._lines or self._partial_line or self._reply_lines)
 
     def _answer(self, reply: Reply) -> ClientEvent:
         self._reply_octets = 0
@@ -304,17 +317,21 @@ class ClientProtocol:
             self._chunk_left = last.size
             self._end_chunk(last)
 
-    def send_content(self, chunk: bytes) -> None:
+    def send_content(self, chunk: bytes, *, is_normalized: bool = False) -> None:
         """Add octets of the content, any number at a time.
 
         After DATA, line endings are made CRLF and dots are stuffed; after BDAT the octets go as they are.
+
+        Args:
+            chunk: the octets.
+            is_normalized: all line endings are known to be CRLF, in this chunk and where it begins and ends.
 
         Raises:
             LocalProtocolError: no content is due, or more than BDAT announced.
         """
         if self._state is ClientState.CONTENT:
             self._content_octets += len(chunk)
-            data = self._stuffer.encode(self._normalizer.feed(chunk))
+            data = self._stuffer.encode(chunk if is_normalized else self._normalizer.feed(chunk))
             if data:
                 self._write(data)
             return
@@ -359,7 +376,7 @@ class ClientProtocol:
                 self.trace(Direction.SENT, f"<{command.size} octets of content>")
 
     def _put_in_flight(self, commands: Sequence[Command]) -> None:
-        if not self._in_flight and (len(self._buffer) or self._reply_lines):
+        if not self._in_flight and self._has_unread:
             self._unasked = True
         self._in_flight.extend(commands)
 
@@ -387,7 +404,7 @@ class ClientProtocol:
             raise LocalProtocolError(
                 f"TLS cannot start in the state {self._state.value!r}", cure="send STARTTLS first"
             )
-        if len(self._buffer) or self._reply_lines:
+        if self._has_unread:
             self._state = ClientState.ERROR
             raise PlaintextAfterStartTLS(
                 "octets arrived between the answer to STARTTLS and TLS",

@@ -46,6 +46,7 @@ class Transaction:
         content: octets; bare newlines are made CRLF.
         eight_bit: ask for BODY=8BITMIME.
         smtputf8: ask for SMTPUTF8.
+        is_normalized: the content is known to have no bare newlines.
         tag: comes back in the outcome.
         index: comes back in the outcome.
 
@@ -84,6 +85,7 @@ class Transaction:
         *,
         eight_bit: bool = False,
         smtputf8: bool = False,
+        is_normalized: bool = False,
         tag: str = "",
         index: int | None = None,
     ) -> None:
@@ -97,7 +99,7 @@ class Transaction:
                     check_forward_path(recipient)
         self.sender = sender
         self.recipients = recipients
-        self.content = normalize_newlines(content)
+        self.content = content if is_normalized else normalize_newlines(content)
         self.eight_bit = eight_bit
         self.smtputf8 = smtputf8
         self.tag = tag
@@ -353,7 +355,7 @@ class Pipeline:
             return
         state = self._protocol.state
         if state is ClientState.CONTENT:
-            self._protocol.send_content(transaction.content)
+            self._protocol.send_content(transaction.content, is_normalized=True)
         elif state is not ClientState.LONE_DOT:
             return
         # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).

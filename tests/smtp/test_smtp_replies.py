@@ -54,7 +54,6 @@ NO_REPLIES = [
     b"abc\r\n",
     b" 250 ok\r\n",
     b"250_ok\r\n",
-    b"250 ok",
     b"250 a\rb\r\n",
     b"250 ok\r\r\n",
     b"+OK POP3\r\n",
