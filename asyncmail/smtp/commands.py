@@ -360,7 +360,8 @@ class Auth(Command):
 
     def __post_init__(self) -> None:
         if not _MECHANISM.fullmatch(self.mechanism):
-            raise ValueError(f"{printable(self.mechanism)!r} is not a SASL mechanism name")
+            # It is not shown: it may be a secret in the wrong place.
+            raise ValueError("a SASL mechanism name has 1 to 20 letters, digits, hyphens and underscores")
 
     def encode(self) -> bytes:
         """Return the command line, CRLF included."""

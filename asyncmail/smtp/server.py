@@ -82,6 +82,7 @@ _NEEDS_SMTPUTF8 = Reply(553, "A non-ASCII address needs the parameter SMTPUTF8",
 _OUT_OF_SEQUENCE = "5.5.1"
 _NO_SENDER = Reply(503, "Use MAIL first", _OUT_OF_SEQUENCE)
 _NO_RECIPIENTS = Reply(503, "No valid recipients", _OUT_OF_SEQUENCE)
+_TOO_MANY_COMMANDS = Reply(421, "Too many commands in one session", "4.7.0")
 _TOO_MANY_ERRORS = Reply(421, "Too many errors in one session", "4.7.0")
 _TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients", "4.5.3")
 # A client that pipelines gets these for what it had sent before it knew: no fault of its own.
@@ -206,9 +207,6 @@ class ServerProtocol:
                 AuthResponse.parse(line[:-2].decode("latin-1")) if exchanging else parse_command(line[:-2])
             )
         except (ValueError, MailError) as error:
-            if line[:4].upper() == b"BDAT" and not isinstance(error, UnknownCommand):
-                # The octets behind it cannot be told from commands.
-                return self._end(printable(line[:-2]), _BDAT_WITHOUT_SIZE)
             return self._reject_line(*_fault(line, error))
         return self._handle(command)
 
@@ -217,7 +215,7 @@ class ServerProtocol:
             self.trace(Direction.RECEIVED, str(command))
         self._commands += 1
         if self._commands > self._limits.commands:
-            return self._end(str(command), Reply(421, "Too many commands in one session", "4.7.0"))
+            return self._reject(str(command), _TOO_MANY_COMMANDS)
         refusal = self._refusal_of(command)
         if isinstance(command, Bdat):
             return self._begin_chunk(command, refusal)
@@ -321,15 +319,10 @@ class ServerProtocol:
         if reply not in _CONSEQUENCES:
             self._errors += 1
         if self._errors > self._limits.errors:
-            return self._end(line, _TOO_MANY_ERRORS)
+            reply = _TOO_MANY_ERRORS
         if self._state is ServerState.AUTHENTICATION:
             self._state = ServerState.READY
         self._answer(reply)
-        return CommandRejected(line, reply)
-
-    def _end(self, line: str, reply: Reply) -> CommandRejected:
-        self._close(ServerState.CLOSED)
-        self._write(reply)
         return CommandRejected(line, reply)
 
     def _close(self, state: ServerState) -> None:
@@ -548,10 +541,13 @@ def _fault(line: bytes, error: ValueError | MailError) -> tuple[str, Reply]:
     match error:
         case UnknownCommand():
             return str(error), Reply(500, "Not a command known here", "5.5.2")
-        case UnicodeDecodeError():
-            return hidden, Reply(500, "The line is not UTF-8", "5.5.2")
         case AuthenticationError():
             return "<an authentication line>", Reply(501, error.problem, "5.5.2")
+        case _ if line[:4].upper() == b"BDAT":
+            # The octets behind it cannot be told from commands: the session ends.
+            return hidden, _BDAT_WITHOUT_SIZE
+        case UnicodeDecodeError():
+            return hidden, Reply(500, "The line is not UTF-8", "5.5.2")
         case AddressSyntaxError():
             code = "5.1.7" if line[:4].upper() == b"MAIL" else "5.1.3"
             return printable(line[:-2]), Reply(501, printable(error.problem), code)
