@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from harness import compare, prepare
-from table import as_json, print_table
+from table import as_json, print_finding, print_summary
 from works import WORKS
 
 if TYPE_CHECKING:
@@ -33,17 +33,18 @@ def main() -> None:
     works = [work for work in WORKS if not options.only or any(work in _named(name) for name in options.only)]
     prepare()
     rounds, scale = (1, _QUICK) if options.quick else (options.rounds, 1.0)
-    found = []
+    findings = []
     for work in works:
-        results = compare(work, rounds=rounds, scale=scale, progress=_show)
+        finding = compare(work, rounds=rounds, scale=scale, progress=_show)
         _show("")
-        if options.json:
-            found.append(as_json(work, results))
-        else:
-            print_table(work, results)
+        findings.append(finding)
+        if not options.json:
+            print_finding(finding)
     if options.json:
-        json.dump(found, sys.stdout, indent=2)
+        json.dump([as_json(finding) for finding in findings], sys.stdout, indent=2)
         print()
+    else:
+        print_summary(findings)
 
 
 def _parse() -> argparse.Namespace:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["Contender", "Mark", "Result", "Sample", "Spread", "Work", "compare", "prepare", "scaled"]
+__all__ = [
+    "Contender",
+    "Finding",
+    "Mark",
+    "Result",
+    "Sample",
+    "Spread",
+    "Work",
+    "compare",
+    "prepare",
+    "scaled",
+]
 
 _HERE = Path(__file__).parent
 _PATHS = (_HERE.parent, _HERE.parent / "tests", _HERE)
@@ -131,25 +142,45 @@ class Result:
         """Return the spread of a quantity."""
         return Spread.of(map(quantity, self.samples))
 
-    @property
-    def measures_memory(self) -> bool:
-        """Whether all samples have a figure for memory."""
-        return bool(self.samples) and all(sample.memory is not None for sample in self.samples)
 
-    def memory_mark(self, limit: int | None) -> Mark:
-        """How much memory it takes, in octets."""
-        spread = self.spread(lambda sample: sample.memory or 0.0)
-        return Mark(spread=spread, limit=limit, is_least=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What came of a work: a result for each of its contenders, in their order."""
 
-    def rate_mark(self, first: Result) -> Mark:
-        """How many times as fast the first contender is."""
-        ratios = [ours.rate / theirs.rate for ours, theirs in zip(first.samples, self.samples, strict=True)]
-        return Mark(spread=Spread.of(ratios), limit=self.contender.rate, is_least=True)
+    work: Work
+    results: tuple[Result, ...]
 
-    def cpu_mark(self, first: Result) -> Mark:
-        """How many times as much CPU time the first contender takes."""
-        ratios = [ours.cpu / theirs.cpu for ours, theirs in zip(first.samples, self.samples, strict=True)]
-        return Mark(spread=Spread.of(ratios), limit=self.contender.cpu, is_least=False)
+    def marks(self) -> list[tuple[str, str, Mark]]:
+        """Return contender, quantity and mark, also where there is nothing to reach.
+
+        The quantities: `rate` and `cpu` of the first contender as a multiple of this one's, `memory` in octets.
+        """
+        first = self.results[0]
+        marks = []
+        for result in self.results:
+            contender = result.contender
+            if result.reason:
+                continue
+            if result is not first and not first.reason:
+                rates = _ratios(first, result, lambda sample: sample.rate)
+                cpus = _ratios(first, result, lambda sample: sample.cpu)
+                marks += [
+                    (contender.name, "rate", Mark(spread=rates, limit=contender.rate, is_least=True)),
+                    (contender.name, "cpu", Mark(spread=cpus, limit=contender.cpu, is_least=False)),
+                ]
+            octets = [sample.memory for sample in result.samples if sample.memory is not None]
+            if octets:
+                limit = self.work.memory if result is first else None
+                marks.append(
+                    (contender.name, "memory", Mark(spread=Spread.of(octets), limit=limit, is_least=False))
+                )
+        return marks
+
+
+def _ratios(ours: Result, theirs: Result, quantity: Callable[[Sample], float]) -> Spread:
+    """The spread of a quantity as a multiple of what it is for another contender in the same round."""
+    pairs = zip(ours.samples, theirs.samples, strict=True)
+    return Spread.of([quantity(our_sample) / quantity(their_sample) for our_sample, their_sample in pairs])
 
 
 def prepare() -> None:
@@ -169,7 +200,7 @@ def scaled(number: int, scale: float) -> int:
 
 def compare(
     work: Work, *, rounds: int, scale: float = 1.0, progress: Callable[[str], None] = lambda text: None
-) -> list[Result]:
+) -> Finding:
     """Let the contenders of a work take turns.
 
     Args:
@@ -179,9 +210,9 @@ def compare(
         progress: told what happens next.
 
     Returns:
-        A result for each contender. One that fails once is not asked again; if the servers do not run, all fail.
+        What came of it. A contender that fails once is not asked again; if the servers do not run, all fail.
     """
-    results = [Result(contender=contender) for contender in work.contenders]
+    results = tuple(Result(contender=contender) for contender in work.contenders)
     progress(f"{work.name}: servers start")
     try:
         with work.serve(scale) as options:
@@ -193,7 +224,7 @@ def compare(
     except (Unavailable, PeerFailed) as error:
         for result in results:
             result.reason = str(error)
-    return results
+    return Finding(work=work, results=results)
 
 
 def _take_turn(result: Result, options: Sequence[str], scale: float) -> None:

@@ -1,4 +1,4 @@
-"""What is shown of a comparison: a table, with rich if it is installed, or JSON."""
+"""What is shown of a comparison: tables, with rich if it is installed, or JSON."""
 
 from __future__ import annotations
 
@@ -6,23 +6,53 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness import Mark, Result, Spread, Work
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["as_json", "print_table"]
+    from harness import Finding, Mark, Result, Spread
 
-_WIDTH = 150  # where the output is no terminal
+__all__ = ["as_json", "print_finding", "print_rows", "print_summary"]
+
+_WIDTH = 160  # where the output is no terminal
 
 
-def print_table(work: Work, results: list[Result]) -> None:
-    """Print the results of a work."""
-    header, rows = _table(work, results)
+def print_finding(finding: Finding) -> None:
+    """Print what came of a work."""
+    ours = finding.results[0].contender.name
+    header = ["", "messages/s", "own CPU, µs each", f"rate of {ours} / its", "to reach"]
+    header += [f"CPU of {ours} / its", "to reach", f"memory, KB per {finding.work.per}", "to reach"]
+    rows = [_row(finding, result) for result in finding.results]
+    used = [number for number in range(len(header)) if any(row[number] for row in rows)]
+    print_rows(
+        f"{finding.work.title} ({finding.work.name})",
+        [header[number] for number in used],
+        [[row[number] for number in used] for row in rows],
+    )
+    for result in finding.results:
+        if result.reason:
+            print(f"{result.contender.name}: {result.reason}\n")
+
+
+def print_summary(findings: Iterable[Finding]) -> None:
+    """Print how many marks were reached, and which were not."""
+    marks = [
+        (finding, *each) for finding in findings for each in finding.marks() if each[2].limit is not None
+    ]
+    missed = [each for each in marks if not each[3].is_reached]
+    print(f"{len(marks) - len(missed)} of {len(marks)} marks reached")
+    for finding, contender, quantity, mark in missed:
+        figure, limit = _mark(mark, 1000 if quantity == "memory" else 1)
+        print(f"  {finding.work.name}, {quantity}, {contender}: {figure}, {limit}")
+
+
+def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table, the first column of which holds names."""
     try:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        _print_plainly(work.title, header, rows)
+        _print_plainly(title, header, rows)
         return
-    table = Table(title=f"{work.title} ({work.name})", title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold")
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
@@ -33,55 +63,49 @@ def print_table(work: Work, results: list[Result]) -> None:
     console.print(table)
 
 
-def as_json(work: Work, results: list[Result]) -> dict[str, object]:
-    """Return the results of a work, all samples included."""
-    first = results[0]
+def _print_plainly(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    print(title)
+    for row in (header, *rows):
+        print("  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip())
+    print()
+
+
+def as_json(finding: Finding) -> dict[str, object]:
+    """Return what came of a work, all samples included."""
     contenders = []
-    for result in results:
+    for result in finding.results:
         entry: dict[str, object] = {"name": result.contender.name}
         if result.reason:
             entry["reason"] = result.reason
         else:
             entry["samples"] = [asdict(sample) for sample in result.samples]
-            if result is not first and not first.reason:
-                entry["rate_ratio"] = _mark_as_json(result.rate_mark(first))
-                entry["cpu_ratio"] = _mark_as_json(result.cpu_mark(first))
-            if result.measures_memory:
-                entry["memory"] = _mark_as_json(result.memory_mark(work.memory if result is first else None))
         contenders.append(entry)
-    return {"name": work.name, "title": work.title, "contenders": contenders}
+    marks = [
+        {"contender": contender, "quantity": quantity, **asdict(mark), "is_reached": mark.is_reached}
+        for contender, quantity, mark in finding.marks()
+    ]
+    return {
+        "name": finding.work.name,
+        "title": finding.work.title,
+        "contenders": contenders,
+        "marks": marks,
+    }
 
 
-def _mark_as_json(mark: Mark) -> dict[str, object]:
-    return {**asdict(mark), "is_reached": mark.is_reached}
+def _row(finding: Finding, result: Result) -> list[str]:
+    row = [result.contender.name]
+    if result.reason:
+        return [*row, "see below", *[""] * 7]
+    row.append(_spread(result.spread(lambda sample: sample.rate)))
+    row.append(_spread(result.spread(lambda sample: sample.cpu), 1e-6))
+    marks = {quantity: mark for name, quantity, mark in finding.marks() if name == result.contender.name}
+    for quantity, unit in (("rate", 1), ("cpu", 1), ("memory", 1000)):
+        row += _mark(marks[quantity], unit) if quantity in marks else ("", "")
+    return row
 
 
-def _table(work: Work, results: list[Result]) -> tuple[list[str], list[list[str]]]:
-    first = results[0]
-    ours = first.contender.name
-    header = ["", "messages/s", "own CPU, µs each", f"rate of {ours}: times", "", "CPU: times", ""]
-    has_memory = any(result.measures_memory for result in results)
-    if has_memory:
-        header += [f"memory, KB per {work.per}", ""]
-    rows = []
-    for result in results:
-        row = [result.contender.name]
-        if result.reason:
-            row += [result.reason]
-        else:
-            row.append(_spread(result.spread(lambda sample: sample.rate)))
-            row.append(_spread(result.spread(lambda sample: sample.cpu), 1e-6))
-            if result is not first and not first.reason:
-                row += [*_mark(result.rate_mark(first)), *_mark(result.cpu_mark(first))]
-            elif has_memory:
-                row += [""] * 4
-            if result.measures_memory:
-                row += _mark(result.memory_mark(work.memory if result is first else None), 1000)
-        rows.append(row + [""] * (len(header) - len(row)))
-    return header, rows
-
-
-def _mark(mark: Mark, unit: float = 1) -> tuple[str, str]:
+def _mark(mark: Mark, unit: float) -> tuple[str, str]:
     verdict = ""
     if mark.limit is not None:
         sign = "≥" if mark.is_least else "≤"
@@ -96,11 +120,3 @@ def _spread(spread: Spread, unit: float = 1) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def _print_plainly(title: str, header: list[str], rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print(title)
-    for row in (header, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print()
