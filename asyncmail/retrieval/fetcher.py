@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from ..client.pop3 import POP3Options
     from ..net.background import BackgroundTask
+    from ..wire import Trace
     from .store import Destination, Store
 
 __all__ = ["Fetcher"]
 
-# Shorter than those of a single session, where somebody waits for that one server.
 _TIMEOUTS = POP3Timeouts(connect=15.0, greeting=30.0, answer=60.0, content=60.0, update=300.0)
 
 # A session that takes longer to open lends its place to others.
@@ -67,7 +67,9 @@ class Fetcher:
         allow_cleartext_credentials: log in even where the connection is neither encrypted nor to this
             machine.
         mechanisms: names of the mechanisms that may be used to log in; by default all that are known.
-        timeouts: for each phase of a session; a number of seconds stands for all of them.
+        timeouts: for each phase of a session; a number of seconds stands for all of them. By default shorter than
+            those of a single session, where somebody waits for that one server.
+        trace: called with each line of all sessions, secrets replaced; see `transcript`.
 
     Raises:
         InputError: an option cannot be used.
@@ -86,7 +88,8 @@ class Fetcher:
         tls_context: ssl.SSLContext | None = None,
         allow_cleartext_credentials: bool = False,
         mechanisms: tuple[str, ...] | None = None,
-        timeouts: POP3Timeouts | float = _TIMEOUTS,
+        timeouts: POP3Timeouts | float | None = None,
+        trace: Trace | None = None,
     ) -> None:
         for name, number in (("connections", connections), ("connections_per_host", connections_per_host)):
             if number < 1:
@@ -103,8 +106,10 @@ class Fetcher:
         self._options: POP3Options = {
             "tls_context": tls_context or client_context(),
             "allow_cleartext_credentials": allow_cleartext_credentials,
-            "timeouts": timeouts,
+            "timeouts": _TIMEOUTS if timeouts is None else timeouts,
         }
+        if trace is not None:
+            self._options["trace"] = trace
         if mechanisms is not None:
             self._options["mechanisms"] = mechanisms
         if largest is not None:

@@ -13,6 +13,7 @@ import pytest
 from asyncmail import errors
 from asyncmail.errors import MailError
 from asyncmail.folders import Maildir
+from asyncmail.net import transcript
 from asyncmail.retrieval import Fetcher, FetchReport
 from asyncmail.retrieval.maildrop import MaildropFetch
 from asyncmail.retrieval.undisturbed import Undisturbed
@@ -523,3 +524,10 @@ async def test_cleartext_credentials_are_refused(tmp_path: Path, monkeypatch: py
     )
     (report,) = await fetch(fetcher)
     assert isinstance(report.error, MailError)
+
+
+async def test_a_transcript(setting: Setting) -> None:
+    lines: list[str] = []
+    await fetch_one(setting.fetcher(trace=transcript(lines.append)))
+    assert "C: QUIT" in lines
+    assert not any("secret" in line for line in lines)
