@@ -1,6 +1,6 @@
 """Compare asyncmail with other programs, in one process tree on one core, and print what came of it.
 
-    python benchmarks/compare.py                       everything; takes the better part of an hour
+    python benchmarks/compare.py                       everything; takes about half an hour
     python benchmarks/compare.py --only send-1 server  some works, or all whose names begin so
     python benchmarks/compare.py --quick               whether everything runs; the figures mean nothing
 

@@ -18,7 +18,6 @@ __all__ = [
     "SENDER",
     "Measured",
     "Stopwatch",
-    "Unsupported",
     "expect",
     "main",
     "make_content",
@@ -31,10 +30,6 @@ SENDER = "sender@example.com"
 
 # More than what asyncio allocates for each read, 256 KiB: see `_settle_allocator`.
 _BLOCK = 300_000
-
-
-class Unsupported(Exception):
-    """This contender cannot do this work; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +91,11 @@ def main(contender: Callable[[argparse.Namespace], Measured | Coroutine[None, No
     """Do the work with the arguments of the command line, and print what was measured."""
     options = _parse()
     _settle_allocator()
-    try:
-        measured = contender(options)
-        if not isinstance(measured, Measured):
-            with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
-                measured = runner.run(measured)
-    except Unsupported as reason:
-        print(json.dumps({"unsupported": str(reason)}))
-    else:
-        print(json.dumps(asdict(measured)))
+    measured = contender(options)
+    if not isinstance(measured, Measured):
+        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
+            measured = runner.run(measured)
+    print(json.dumps(asdict(measured)))
 
 
 def _parse() -> argparse.Namespace:

@@ -29,6 +29,6 @@ def distant(port: int) -> Iterator[int]:
 def run_script(name: str, *options: str) -> Iterator[int]:
     """Run a server of this directory; yield the port at which it listens, which it is given as `--port`."""
     port = reserve_port()
-    command = [sys.executable, _HERE / name, "--port", str(port), *options]
+    command: list[str | Path] = [sys.executable, _HERE / name, "--port", str(port), *options]
     with workspace() as directory, running(command, log=directory / "log", is_ready=lambda: listens(port)):
         yield port
