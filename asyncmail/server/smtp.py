@@ -10,6 +10,7 @@ from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
 from ..net import now
 from ..smtp import (
     AuthenticationReceived,
+    Command,
     CommandReceived,
     CommandRejected,
     ConnectionEnded,
@@ -178,9 +179,12 @@ class _Hooks:
 
 class _SMTPSession:
     __slots__ = (
+        "_asked",
         "_chunks",
         "_ending",
+        "_failure",
         "_greeting",
+        "_has_ended",
         "_hooks",
         "_idle_seconds",
         "_info",
@@ -210,7 +214,10 @@ class _SMTPSession:
         self._transaction: ReceivedTransaction | None = None
         self._chunks: list[bytes] = []
         self._ending = False
-        self._waiting = False  # for the client, with nothing under way
+        self._waiting = False  # for the client
+        self._has_ended = False
+        self._asked: Awaitable[None] | None = None  # what a hook has to finish before the session goes on
+        self._failure: Reply | None = None  # of a hook that took a part of the content
 
     # --- what the listener calls
 
@@ -248,39 +255,47 @@ class _SMTPSession:
 
     async def _converse(self) -> None:
         protocol = self._protocol
-        while True:
+        while not self._has_ended:
             event = protocol.next_event()
             if not isinstance(event, Signal):
-                if isinstance(event, ConnectionEnded):
-                    return
-                await self._handle(event)
+                await self._react(event)
             elif event is Signal.NEED_DATA:
                 if self._ending and not protocol.in_transaction:
                     protocol.shut_down(_SHUTTING_DOWN)
                     return
-                if not await self._receive():
-                    return
+                await self._hear()
             elif protocol.state is ServerState.HANDSHAKE:
                 await self._start_tls()
             else:
                 return
 
-    async def _receive(self) -> bool:
-        """Write what is due, and wait for the client; False if it was silent for too long."""
+    async def _hear(self) -> None:
+        """Answer what comes, right where it comes, until a hook has to be awaited or the session is to end."""
         await self._flush()
         self._waiting = True
         try:
-            data = await self._stream.receive(deadline=now() + self._idle_seconds)
+            await self._stream.converse(self._respond, seconds=self._idle_seconds)
         except TimeoutError:
             self._protocol.shut_down(_IDLE)
-            return False
+            self._has_ended = True
         finally:
             self._waiting = False
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            await asked
+
+    def _respond(self, data: bytes) -> list[bytes] | None:
+        protocol = self._protocol
         if data:
-            self._protocol.receive_data(data)
+            protocol.receive_data(data)
         else:
-            self._protocol.receive_eof()
-        return True
+            protocol.receive_eof()
+        while not isinstance(event := protocol.next_event(), Signal):
+            self._asked = self._begin_reaction(event)
+            if self._asked is not None or self._has_ended:
+                return None
+        goes_on = event is Signal.NEED_DATA and not self._ending
+        return protocol.data_to_send() if goes_on else None
 
     async def _flush(self) -> None:
         chunks = self._protocol.data_to_send()
@@ -296,60 +311,81 @@ class _SMTPSession:
         self._info = SessionInfo(peer=self._stream.peer, encrypted=True)
         self._transaction = None
 
-    async def _handle(self, event: ServerEvent) -> None:
-        if isinstance(event, CommandReceived):
-            await self._handle_command(event)
-        elif isinstance(event, ContentReceived):
-            await self._handle_content(event.data)
-        elif isinstance(event, ContentEnded):
-            await self._handle_end_of_content(event.refusal)
+    async def _react(self, event: ServerEvent) -> None:
+        asked = self._begin_reaction(event)
+        if asked is not None:
+            await asked
+
+    def _begin_reaction(self, event: ServerEvent) -> Awaitable[None] | None:
+        """Do what an event asks for; return what is left to await if that takes a hook of the handler."""
+        if type(event) is CommandReceived:
+            return self._begin_command(event.command)
+        if type(event) is ContentReceived:
+            if self._hooks.streaming is not None:
+                return self._stream_content(self._hooks.streaming, event.data)
+            self._chunks.append(event.data)
+        elif type(event) is ContentEnded:
+            if event.refusal is None:
+                return self._deliver()
+            self._begin(None)
         elif isinstance(event, AuthenticationReceived):
-            await self._handle_authentication(event)
+            return self._authenticate(event)
+        elif isinstance(event, ConnectionEnded):
+            self._has_ended = True
         elif isinstance(event, CommandRejected):
             _logger.debug("%s: %s answered %s", self._info.peer, event.line, event.reply)
+        return None
 
-    async def _handle_command(self, event: CommandReceived) -> None:
-        command = event.command
+    def _begin_command(self, command: Command) -> Awaitable[None] | None:
         hooks = self._hooks
-        reply: Reply | None = None
-        if isinstance(command, Rcpt):
+        if type(command) is Rcpt:
             transaction = cast("ReceivedTransaction", self._transaction)
             if hooks.recipient is not None:
-                reply = await self._ask(hooks.recipient.rcpt(transaction, command.recipient))
-            if reply is None or reply.is_positive:
-                transaction.recipients.append(command.recipient)
-        elif isinstance(command, Mail):
+                return self._filter_recipient(hooks.recipient.rcpt(transaction, command.recipient), command)
+            transaction.recipients.append(command.recipient)
+        elif type(command) is Mail:
             self._begin(ReceivedTransaction(session=self._info, mail=command))
             if hooks.sender is not None:
-                reply = await self._ask(hooks.sender.mail(cast("ReceivedTransaction", self._transaction)))
+                transaction = cast("ReceivedTransaction", self._transaction)
+                return self._ask_and_answer(hooks.sender.mail(transaction))
         elif isinstance(command, Ehlo | Helo | Lhlo):
             self._info.hello = command.domain
             self._begin(None)
         elif isinstance(command, Rset):
             self._begin(None)
         elif isinstance(command, Vrfy) and hooks.verifier is not None:
-            reply = await self._ask(hooks.verifier.verify(self._info, command.text))
-        self._answer(reply)
+            return self._ask_and_answer(hooks.verifier.verify(self._info, command.text))
+        self._protocol.accept()
+        return None
 
     def _begin(self, transaction: ReceivedTransaction | None) -> None:
         self._transaction = transaction
         self._chunks.clear()
+        self._failure = None
 
-    async def _handle_content(self, data: bytes) -> None:
-        streaming = self._hooks.streaming
-        if streaming is None:
-            self._chunks.append(data)
-        else:
-            await streaming.receive(cast("ReceivedTransaction", self._transaction), data)
+    async def _filter_recipient(self, asked: Awaitable[Reply | None], command: Rcpt) -> None:
+        reply = await self._ask(asked)
+        if reply is None or reply.is_positive:
+            cast("ReceivedTransaction", self._transaction).recipients.append(command.recipient)
+        self._answer(reply)
 
-    async def _handle_end_of_content(self, refusal: Reply | None) -> None:
+    async def _ask_and_answer(self, asked: Awaitable[Reply | None]) -> None:
+        self._answer(await self._ask(asked))
+
+    async def _stream_content(self, handler: StreamingHandler, data: bytes) -> None:
+        if self._failure is None:
+            self._failure = await self._ask(
+                handler.receive(cast("ReceivedTransaction", self._transaction), data)
+            )
+
+    async def _deliver(self) -> None:
         transaction = cast("ReceivedTransaction", self._transaction)
         chunks = self._chunks
         transaction.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        reply: Reply | Sequence[Reply] | None = self._failure
         self._begin(None)
-        if refusal is not None:
-            return
-        reply = await self._ask(self._hooks.deliver(transaction))
+        if reply is None:
+            reply = await self._ask(self._hooks.deliver(transaction))
         if isinstance(reply, Sequence):
             for each in reply:
                 self._answer(each)
@@ -357,7 +393,7 @@ class _SMTPSession:
             while self._protocol.in_flight:
                 self._answer(reply)
 
-    async def _handle_authentication(self, event: AuthenticationReceived) -> None:
+    async def _authenticate(self, event: AuthenticationReceived) -> None:
         assert self._hooks.authenticator is not None  # else AUTH was not offered
         answer = await self._ask(self._hooks.authenticator.authenticate(self._info, event.attempt))
         if isinstance(answer, Reply):
