@@ -16,6 +16,7 @@ from ..errors import (
     HelloRefused,
     LocalProtocolError,
     MailError,
+    MailTimeout,
     MechanismUnavailable,
     RecipientRefused,
     RemoteProtocolError,
@@ -24,7 +25,7 @@ from ..errors import (
     TLSRequired,
 )
 from ..message import prepare, to_7bit
-from ..net import Connection, MailProtocol, ServerURL, TLSMode, client_context, connect
+from ..net import Connection, MailProtocol, ServerURL, TLSMode, client_context, connect, now
 from ..sasl import choose, decode_base64
 from ..smtp import (
     Auth,
@@ -34,7 +35,6 @@ from ..smtp import (
     ClientEvent,
     ClientLimits,
     ClientProtocol,
-    ClientState,
     Command,
     ConnectionEnded,
     Data,
@@ -71,6 +71,10 @@ if TYPE_CHECKING:
     from ..wire import Trace
 
 __all__ = ["SMTPClient", "SMTPOptions", "make_transaction", "parse_server"]
+
+
+_GOODBYE_SECONDS = 5.0  # for the answer to a QUIT that nobody waits for
+_REST_SECONDS = 1.0  # for the rest of what a server begins to say unasked
 
 
 class SMTPOptions(TypedDict, total=False):
@@ -178,6 +182,7 @@ class SMTPClient:
         timeouts = options.get("timeouts", SMTPTimeouts())
         self._timeouts = timeouts if isinstance(timeouts, SMTPTimeouts) else SMTPTimeouts.all(timeouts)
         self._stream = stream
+        self._has_begun = False
         self._credentials = credentials_for(self._url, options.get("username"), options.get("password"))
         self.protocol = ClientProtocol(
             lmtp=self._url.protocol is MailProtocol.LMTP,
@@ -223,8 +228,9 @@ class SMTPClient:
 
         Cancelling closes the connection.
         """
-        if self._connection is not None:
+        if self._has_begun:
             raise LocalProtocolError("a session connects once", cure="make another SMTPClient")
+        self._has_begun = True
         stream = self._stream or await connect(
             self._url,
             tls_context=self._options.get("tls_context"),
@@ -233,19 +239,34 @@ class SMTPClient:
         )
         self._connection = Connection(stream, self.protocol)
         try:
-            event = await self._next_event()
-            if not isinstance(event, GreetingReceived):
-                raise ConnectionLost("the server closed the connection", stage=Stage.GREETING)
-            self.greeting = event.reply
-            if not event.reply.is_positive:
-                raise GreetingRefused(event.reply, command="the connection")
-            await self._hello()
-            await self._secure()
-            if self._credentials is not None:
-                await self._authenticate()
+            with self._connection.exclusive():
+                if self._url.security is TLSMode.IMPLICIT and stream.tls is None:  # one that was brought along
+                    await self._start_tls_at_once(stream)
+                await self._begin()
         except BaseException:
             self.abort()
             raise
+
+    async def _start_tls_at_once(self, stream: ByteStream) -> None:
+        seconds = self._timeouts.connect
+        try:
+            await stream.start_tls(
+                self._tls_context, server_hostname=self._url.host, deadline=now() + seconds
+            )
+        except TimeoutError:
+            raise MailTimeout(seconds, waiting_for="the TLS handshake", stage=Stage.TLS) from None
+
+    async def _begin(self) -> None:
+        event = await self._next_event()
+        if not isinstance(event, GreetingReceived):
+            raise ConnectionLost("the server closed the connection", stage=Stage.GREETING)
+        self.greeting = event.reply
+        if not event.reply.is_positive:
+            raise GreetingRefused(event.reply, command="the connection")
+        await self._hello()
+        await self._secure()
+        if self._credentials is not None:
+            await self._authenticate()
 
     async def _secure(self) -> None:
         security = self._url.security
@@ -255,9 +276,7 @@ class SMTPClient:
             reply = await self._command(Starttls())
             if reply.is_positive:
                 await self._live.start_tls(
-                    self._options.get("tls_context") or client_context(),
-                    server_hostname=self._url.host,
-                    seconds=self._timeouts.answer,
+                    self._tls_context, server_hostname=self._url.host, seconds=self._timeouts.answer
                 )
                 await self._hello()
                 return
@@ -327,8 +346,7 @@ class SMTPClient:
             return
         try:
             with connection.exclusive():
-                if self.protocol.state is not ClientState.CLOSED:
-                    await self._command(Quit())
+                await self._command(Quit(), seconds=min(self._timeouts.answer, _GOODBYE_SECONDS))
             await connection.aclose()
         except MailError:
             connection.give_up()
@@ -400,14 +418,17 @@ class SMTPClient:
         prepared = prepare(message, sender, recipients)
         with self._live.exclusive():
             transaction = make_transaction(prepared, self.protocol.extensions)
+            await self._settle()
             pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
             pipeline.submit(transaction)
             try:
                 await self.run(pipeline)
             except MailError as error:
-                pipeline.abandon(error)
+                self.abandon(pipeline, error)
                 if pipeline.unsent:
                     return transaction.failed(error)
+            if pipeline.is_closing:
+                self.abort()
             return pipeline.outcomes.pop()[1]
 
     async def run(self, pipeline: Pipeline, more: Callable[[], bool] | None = None) -> None:
@@ -424,15 +445,29 @@ class SMTPClient:
         """
 
         def handle(event: ClientEvent) -> None:
-            pipeline.handle(event if type(event) is ReplyReceived else self._answer_of(event))
+            if type(event) is not ReplyReceived:
+                raise _end_of_session(event)
+            pipeline.handle(event)
 
         def advance() -> bool:
             goes_on = len(pipeline) > 0 if more is None else more()
             pipeline.advance()
+            if goes_on and pipeline.is_closing and not self.protocol.in_flight:
+                raise ConnectionLost
             return goes_on
 
         pipeline.advance()
-        await self._live.converse(handle, advance, self._timeouts.end_of_content)
+        try:
+            await self._live.converse(handle, advance, self._timeouts.end_of_content)
+        except MailError as error:
+            if pipeline.goodbye is None:
+                raise
+            raise ConnectionLost(f"the server ended the session: {pipeline.goodbye}") from error
+
+    def abandon(self, pipeline: Pipeline, error: MailError) -> None:
+        """Let a pipeline decide what `run` left undecided; the session has ended."""
+        self.abort()
+        pipeline.abandon(error, unsent_octets=self._live.unsent_octets)
 
     # --- commands
 
@@ -509,6 +544,7 @@ class SMTPClient:
         if "CHUNKING" not in self.extensions:
             raise ExtensionRequired("CHUNKING", stage=Stage.CONTENT, cure="use data()")
         with self._live.exclusive():
+            await self._settle()
             self.protocol.send(Bdat(size=len(chunk), last=last))
             if chunk:
                 self.protocol.send_content(chunk)
@@ -554,27 +590,46 @@ class SMTPClient:
         with self._live.exclusive():
             return await self._command(command)
 
-    async def _command(self, command: Command) -> Reply:
+    async def _command(self, command: Command, *, seconds: float | None = None) -> Reply:
+        await self._settle()
         self.protocol.send(command)
-        return await self._answer()
+        return await self._answer(seconds)
 
-    async def _answer(self) -> Reply:
-        return self._answer_of(await self._next_event()).reply
+    async def _settle(self) -> None:
+        """See that the server has said nothing since its last answer: it would be taken for the next one.
 
-    async def _next_event(self) -> ClientEvent:
-        awaiting = self.protocol.awaiting
-        return await self._live.next_event(self._timeouts.of(awaiting), waiting_for=awaiting.value)
+        Raises:
+            ConnectionLost, MailTimeout, RemoteProtocolError: it has; the session has ended.
+        """
+        if self._live.stream.is_stale:
+            await self._answer(_REST_SECONDS)
 
-    def _answer_of(self, event: ClientEvent) -> ReplyReceived:
-        """The event, if it is an answer; anything else ends the session."""
+    async def _answer(self, seconds: float | None = None) -> Reply:
+        event = await self._next_event(seconds)
         if isinstance(event, ReplyReceived):
-            return event
+            return event.reply
         self.abort()
-        if isinstance(event, ConnectionEnded):
-            raise ConnectionLost(
-                "the server closed the connection", in_flight=tuple(each.verb for each in event.in_flight)
-            )
-        raise ConnectionLost(f"the server ended the session: {event.reply}")
+        raise _end_of_session(event)
+
+    async def _next_event(self, seconds: float | None = None) -> ClientEvent:
+        awaiting = self.protocol.awaiting
+        return await self._live.next_event(
+            self._timeouts.of(awaiting) if seconds is None else seconds, waiting_for=awaiting.value
+        )
+
+    @property
+    def _tls_context(self) -> ssl.SSLContext:
+        return self._options.get("tls_context") or client_context()
+
+
+def _end_of_session(event: ClientEvent) -> MailError:
+    if isinstance(event, ConnectionEnded):
+        return ConnectionLost(
+            "the server closed the connection", in_flight=tuple([each.verb for each in event.in_flight])
+        )
+    if event.reply.code == 421:
+        return ConnectionLost(f"the server ended the session: {event.reply}")
+    return RemoteProtocolError(f"nothing had asked for the reply {event.reply}")
 
 
 def _local_hostname() -> str:

@@ -46,13 +46,15 @@ class Connection(Generic[EventT_co]):
         protocol: the state of the session; drivers use it directly.
     """
 
-    __slots__ = ("_busy", "is_usable", "protocol", "stream")
+    __slots__ = ("_busy", "is_usable", "protocol", "stream", "unsent_octets")
 
     def __init__(self, stream: ByteStream, protocol: SansIOProtocol[EventT_co]) -> None:
         self.stream = stream
         self.protocol = protocol
         self.is_usable = True
         """Neither closed nor given up."""
+        self.unsent_octets = 0
+        """Of what the protocol object had to say, the last octets that certainly did not leave."""
         self._busy = False
 
     def __repr__(self) -> str:
@@ -72,15 +74,11 @@ class Connection(Generic[EventT_co]):
             await self._write(chunks, seconds)
 
     async def _write(self, chunks: list[bytes], seconds: float | None) -> None:
+        self.unsent_octets = sum(map(len, chunks))
         try:
-            if chunks and sum(map(len, chunks)) <= _PIECE:
-                await self.stream.send(chunks, deadline=_deadline(seconds))
-                return
-            for chunk in chunks:
-                with memoryview(chunk) as view:
-                    for start in range(0, len(chunk), _PIECE):
-                        piece = bytes(view[start : start + _PIECE])
-                        await self.stream.send([piece], deadline=_deadline(seconds))
+            for piece in [chunks] if self.unsent_octets <= _PIECE else _pieces(chunks):
+                self.unsent_octets -= sum(map(len, piece))
+                await self.stream.send(piece, deadline=_deadline(seconds))
         except TimeoutError:
             self.give_up()
             raise MailTimeout(seconds or 0, waiting_for="the peer to take data") from None
@@ -158,8 +156,9 @@ class Connection(Generic[EventT_co]):
             await self.flush(seconds)
             while goes_on:
                 await self.stream.converse(respond, seconds=seconds)
-                await self._write(held, seconds)
-                held = []
+                if held:
+                    await self._write(held, seconds)
+                    held = []
         except TimeoutError as error:
             self.give_up()
             if isinstance(error, MailTimeout):
@@ -234,6 +233,24 @@ class Connection(Generic[EventT_co]):
         """Close politely; what was written is sent first."""
         self.is_usable = False
         await self.stream.aclose()
+
+
+def _pieces(chunks: list[bytes]) -> Iterator[list[bytes]]:
+    """Divide chunks into lists of at most `_PIECE` octets; small ones go together, as one write."""
+    piece: list[bytes] = []
+    room = _PIECE
+    for chunk in chunks:
+        start = 0
+        while start < len(chunk):
+            part = chunk[start : start + room]
+            piece.append(part)
+            start += len(part)
+            room -= len(part)
+            if not room:
+                yield piece
+                piece, room = [], _PIECE
+    if piece:
+        yield piece
 
 
 def _deadline(seconds: float | None) -> float:

@@ -208,6 +208,8 @@ class Pipeline:
         self.unsent: list[Transaction] = []
         self.is_closing = False
         """The server has said 421, or the session ended: submit nothing more."""
+        self.goodbye: Reply | None = None
+        """That 421."""
         self._protocol = protocol
         extensions = protocol.extensions
         self._offers_size = "SIZE" in extensions
@@ -271,7 +273,12 @@ class Pipeline:
         commands.append(Bdat(size=len(transaction.content), last=True) if self._chunking else _DATA)
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
-        if self._needs_reset or self._cautious or (behind and self._chunking):
+        if (
+            self._needs_reset
+            or self._cautious
+            or (behind and self._chunking)
+            or self._protocol.state is not ClientState.READY
+        ):
             self._needs_reset = False
             commands.insert(0, _RSET)
         transaction._start(commands, behind)
@@ -329,6 +336,7 @@ class Pipeline:
         self._last = reply
         if reply.code == 421:
             self.is_closing = True
+            self.goodbye = reply
         if type(command) is Rcpt:
             transaction._rcpt_replies.append(reply)
             transaction._accepted += reply.code < 300
