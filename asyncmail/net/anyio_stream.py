@@ -39,6 +39,7 @@ class AnyIOStream(ByteStream):
     """
 
     __slots__ = (
+        "_broken",
         "_closed",
         "_cut_short",
         "_eof",
@@ -60,6 +61,9 @@ class AnyIOStream(ByteStream):
         self._tls: ssl.SSLObject | None = None
         self._leftover = b""  # an octet that is_stale took out of TLS
         self._eof = False
+        self._broken: ssl.SSLError | None = (
+            None  # TLS itself reports it once, and an end of the stream from then on
+        )
         self._closed = False
         self._receiving = False
         self._sending = False
@@ -77,6 +81,8 @@ class AnyIOStream(ByteStream):
         if self._leftover:
             data, self._leftover = self._leftover, b""
             return data
+        if self._broken is not None:
+            raise translate_tls_error(self._broken, self._peer)
         if self._eof:
             return b""
         self._receiving = True
@@ -120,6 +126,7 @@ class AnyIOStream(ByteStream):
         if self._closed:
             return ClosedError("the stream was closed on this side", cure="open a new connection")
         if isinstance(exc, ssl.SSLError):
+            self._broken = exc
             return translate_tls_error(exc, self._peer)
         if exc is None:
             return ConnectionLost("an earlier send was cut short", cure="open a new connection")
@@ -205,15 +212,15 @@ class AnyIOStream(ByteStream):
 
     @property
     def is_stale(self) -> bool:
-        if self._closed or self._eof or self._leftover:
+        if self._closed or self._eof or self._leftover or self._broken is not None:
             return True
         if self._tls is not None:
             try:
                 self._leftover = self._tls.read(1)
             except ssl.SSLWantReadError:
                 return self._has_input()
-            except ssl.SSLError:
-                return True
+            except ssl.SSLError as exc:
+                self._broken = exc
             return True
         return self._has_input()
 

@@ -35,13 +35,17 @@ _TIMER_SLACK = 0.002  # seconds by which an event loop's timer may be early
 _shared_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
 
-def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """Return what a transport of this loop reads into.
+def _is_synchronous(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop asks for the buffer, fills it and says so without running anything else in between.
 
-    All connections of a loop share one: the loops of asyncio and uvloop, and TLS on both, ask for the buffer, fill it
-    and say so without running anything else in between. Of other loops that is not known.
+    Those of asyncio and uvloop do, and so does TLS on both. Of others that is not known.
     """
-    if not isinstance(loop, asyncio.BaseEventLoop) and type(loop).__module__ != "uvloop":
+    return isinstance(loop, asyncio.BaseEventLoop) or type(loop).__module__ == "uvloop"
+
+
+def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Return what a transport reads into: the same for all connections of a loop, if that is safe."""
+    if not _is_synchronous(loop):
         return memoryview(bytearray(READ_SIZE // 16))
     buffer = _shared_buffers.get(loop)
     if buffer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 from typing import TYPE_CHECKING
 
 import anyio
@@ -120,6 +121,10 @@ async def _race(addresses: list[str], port: int, local_address: str | None) -> B
 async def _attempt(address: str, port: int, local_address: str | None) -> ByteStream:
     loop = running_loop()
     if loop is None:
+        if local_address is not None:
+            # anyio leaves a socket open if this fails.
+            with socket.socket(socket.AF_INET6 if ":" in local_address else socket.AF_INET) as probe:
+                probe.bind((local_address, 0))
         return AnyIOStream(await anyio.connect_tcp(address, port, local_host=local_address))
     _, stream = await loop.create_connection(
         AsyncioStream,

@@ -101,7 +101,7 @@ class _End(AnyByteStream):
         if pipe.is_abandoned:
             raise anyio.ClosedResourceError
         if not pipe.octets:
-            raise anyio.EndOfStream if pipe.is_ended else anyio.BrokenResourceError
+            raise anyio.BrokenResourceError if pipe.wire.is_cut else anyio.EndOfStream
         size = min(max_bytes, self._segment or max_bytes)
         data = bytes(pipe.octets[:size])
         del pipe.octets[:size]

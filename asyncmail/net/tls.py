@@ -143,7 +143,7 @@ def translate_tls_error(exc: Exception, name: str) -> NetworkError:
     peer = name or "the peer"
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _certificate_error(exc, peer)
-    reason = (exc.reason or "") if isinstance(exc, ssl.SSLError) else ""
+    reason = getattr(exc, "reason", None) or ""
     if (
         isinstance(exc, ssl.SSLEOFError)
         or reason in _CUT_OFF

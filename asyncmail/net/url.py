@@ -225,5 +225,5 @@ def _decode(scheme: str, text: str) -> str:
         raise _error(scheme, "% is not followed by two hexadecimal digits; write it %25")
     try:
         return unquote_to_bytes(text).decode()
-    except UnicodeDecodeError:
-        raise _error(scheme, "the octets written with % are not UTF-8") from None
+    except UnicodeError:
+        raise _error(scheme, "username, password or path cannot be UTF-8") from None

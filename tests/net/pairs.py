@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncmail.net import AnyIOStream, ByteStream, connect, listen, memory_stream_pair
@@ -73,7 +74,7 @@ async def _aborting(*streams: ByteStream) -> AsyncIterator[None]:
             stream.abort()
         with anyio.CancelScope(shield=True):
             for _ in range(5):
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
 
 async def upgrade(
@@ -82,7 +83,7 @@ async def upgrade(
     """Negotiate TLS from both ends."""
     async with anyio.create_task_group() as group:
         group.start_soon(_accept_tls, server, server_tls)
-        await anyio.sleep(0)  # the server has to listen for the handshake before it begins
+        await anyio.lowlevel.checkpoint()  # the server has to listen for the handshake before it begins
         await client.start_tls(client_tls, server_hostname="localhost")
 
 

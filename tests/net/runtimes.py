@@ -16,6 +16,7 @@ import functools
 import gc
 import inspect
 import os
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +47,17 @@ def run(runtime: str, async_fn: Callable[[], Awaitable[None]]) -> None:
         if runtime == "trio":
             trio.run(bounded)
         else:
-            loop_factory = uvloop.new_event_loop if runtime == "uvloop" else asyncio.new_event_loop
-            with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner = asyncio.Runner(
+                loop_factory=uvloop.new_event_loop if runtime == "uvloop" else asyncio.new_event_loop
+            )
+            try:
                 runner.run(bounded())
+            finally:
+                # uvloop hangs if a warning about what is left open becomes an exception while it closes.
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    runner.close()
+            assert not caught, caught[0].message
         gc.collect(0)  # what is left behind unclosed warns now, and a warning is an error
     finally:
         gc.enable()
@@ -79,7 +88,7 @@ def on_each_runtime(
 
 async def eventually(condition: Callable[[], object]) -> None:
     """Let other tasks run until something has become true; the test's own time limit ends the wait."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - most conditions have no event
         await anyio.sleep(0.001)
 
 

@@ -6,6 +6,7 @@ import os
 import ssl
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncmail.errors import (
@@ -65,7 +66,7 @@ async def test_any_division_into_sends(client: ByteStream, server: ByteStream) -
             for size in (1, 0, 2, 3, 500, 1, 993):
                 await client.send([content[position : position + size]])
                 position += size
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
         group.start_soon(send)
         assert await receive_exactly(server, len(content)) == content
@@ -144,7 +145,7 @@ async def test_sending_to_a_peer_that_is_gone(client: ByteStream, server: ByteSt
     with pytest.raises(ConnectionLost):
         while True:
             await server.send([bytes(100_000)], deadline=now() + 20)
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
 
 @on_each_stream()
@@ -533,7 +534,7 @@ async def test_a_handshake_that_the_peer_breaks_off(
             await server.aclose()
 
         group.start_soon(leave)
-        with pytest.raises(ConnectionLost, match="tls: .*closed the connection during the TLS handshake"):
+        with pytest.raises(ConnectionLost, match=r"tls: .*closed the connection during the TLS handshake"):
             await client.start_tls(client_tls, server_hostname="localhost")
 
 
@@ -600,9 +601,9 @@ async def test_a_certificate_for_another_name(
                 raise ConnectionLost
 
         group.start_soon(accept)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         with pytest.raises(
-            TLSError, match="certificate of elsewhere.example was not accepted: .* another name"
+            TLSError, match=r"certificate of elsewhere.example was not accepted: .* another name"
         ):
             await client.start_tls(client_tls, server_hostname="elsewhere.example")
 
@@ -620,7 +621,7 @@ async def test_an_unknown_authority(
                 raise ConnectionLost
 
         group.start_soon(accept)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         with pytest.raises(TLSError, match="its authority is not trusted here"):
             await client.start_tls(ssl.create_default_context(), server_hostname="localhost")
 
@@ -646,7 +647,7 @@ async def test_octets_right_behind_the_handshake(
             await server.aclose()
 
         group.start_soon(serve)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         await client.start_tls(client_tls, server_hostname="localhost")
         assert await receive_exactly(client, len(content)) == content
         assert await client.receive() == b""
