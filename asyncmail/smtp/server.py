@@ -57,6 +57,8 @@ __all__ = ["ServerProtocol"]
 _END_OF_CONTENT = EndOfContent()
 _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
+_ANSWERED_HERE = (Noop, Auth, AuthResponse)
+_END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
 
 _ACCEPTED: dict[type[Command], Reply] = {
     Mail: Reply(250, "OK", "2.1.0"),
@@ -222,12 +224,12 @@ class ServerProtocol:
         if refusal is not None:
             return self._reject(str(command), refusal)
         self._handled = command
-        if isinstance(command, Noop):
-            self.accept()
-            return CommandAnswered(command)
+        if not isinstance(command, _ANSWERED_HERE):
+            return CommandReceived(command)
         if isinstance(command, _AUTHENTICATION):
             return self._authenticate(command)
-        return CommandReceived(command)
+        self.accept()
+        return CommandAnswered(command)
 
     def _refusal_of(self, command: Command) -> Reply | None:
         """Why tables, offer or limits do not allow this command now."""
@@ -442,7 +444,13 @@ class ServerProtocol:
         handled = self._handled
         if handled is None:
             raise LocalProtocolError("nothing waits for a reply")
-        if isinstance(handled, Ehlo | Lhlo):
+        usual = _ACCEPTED.get(type(handled))
+        if usual is not None:
+            while self._handled is handled:
+                self._answer(usual)
+        elif isinstance(handled, Helo):
+            self.send(Reply(250, self._offer.hostname))
+        else:
             offer = self._offer
             keywords = offer.keywords(
                 encrypted=self._encrypted,
@@ -450,12 +458,6 @@ class ServerProtocol:
                 message_size=self._limits.message_size,
             )
             self.send(Reply(250, "\n".join([offer.hostname, *keywords])))
-        elif isinstance(handled, Helo):
-            self.send(Reply(250, self._offer.hostname))
-        else:
-            reply = _ACCEPTED[type(handled)]
-            while self._handled is handled:
-                self.send(reply)
 
     def _answer(self, reply: Reply) -> None:
         self._write(reply)
@@ -465,7 +467,7 @@ class ServerProtocol:
             return
         if handled is None:
             return
-        if isinstance(handled, EndOfContent):
+        if type(handled) is EndOfContent:
             self._replies_due -= 1
             if self._replies_due > 0:
                 return
@@ -475,17 +477,17 @@ class ServerProtocol:
         if state is None or (self._state is ServerState.HELLO and isinstance(handled, Rset)):
             return
         self._state = state
-        if isinstance(handled, Mail):
+        if type(handled) is Mail:
             self._mail = handled
             self._recipients = 0
-        elif isinstance(handled, Rcpt):
+        elif type(handled) is Rcpt:
             self._recipients += 1
-        elif isinstance(handled, EndOfContent | Rset | Ehlo | Helo | Lhlo):
+        elif isinstance(handled, _END_TRANSACTION):
             if isinstance(handled, EndOfContent) and reply.is_positive:
                 self._errors = 0
             self._mail = None
             self._forget_content()
-        elif isinstance(handled, Auth | AuthResponse) and reply.is_positive:
+        elif isinstance(handled, _AUTHENTICATION) and reply.is_positive:
             self._authenticated = True
 
     def _forget_content(self) -> None:
