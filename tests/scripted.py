@@ -70,7 +70,7 @@ class Talk:
         self.recipients: list[str] = []
         self.content = b""
         self.chunks = b""
-        self.taken = 0
+        self.waits = False  # for the client
         self.socket: socket.socket = stream.extra(SocketAttribute.raw_socket)
         self._use(stream)
 
@@ -83,10 +83,13 @@ class Talk:
         await self.stream.send(octets)
 
     async def line(self) -> str:
+        self.waits = True
         try:
             line = (await self._buffer.receive_until(b"\r\n", 1_000_000)).decode()
         except (anyio.EndOfStream, anyio.IncompleteRead):
             raise Ended from None
+        finally:
+            self.waits = False
         self.lines.append(line)
         return line
 
@@ -118,7 +121,6 @@ class Talk:
                 raise Ended
 
     def take(self) -> None:
-        self.taken += 1
         message = Accepted(self.number, self.sender or "", tuple(self.recipients), self.content)
         self.server.messages.append(message)
 
@@ -240,7 +242,13 @@ class ScriptedServer:
             async with stream:
                 try:
                     await talk.serve()
-                except (Ended, anyio.BrokenResourceError, anyio.IncompleteRead, anyio.EndOfStream):
+                except (
+                    Ended,
+                    anyio.BrokenResourceError,
+                    anyio.ClosedResourceError,
+                    anyio.EndOfStream,
+                    anyio.IncompleteRead,
+                ):
                     pass
         finally:
             self.open -= 1

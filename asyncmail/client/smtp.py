@@ -438,7 +438,7 @@ class SMTPClient:
 
         Args:
             pipeline: of this session's `protocol`, with something to send.
-            more: called when answers have come; may take outcomes and submit more. False ends the call.
+            more: called when answers have come; may take outcomes, submit more and `advance`. False ends the call.
 
         Raises:
             ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended: `pipeline.abandon` is due.
@@ -450,8 +450,8 @@ class SMTPClient:
             pipeline.handle(event)
 
         def advance() -> bool:
+            pipeline.advance()  # which may decide a transaction that has nobody left to go to
             goes_on = len(pipeline) > 0 if more is None else more()
-            pipeline.advance()
             if goes_on and pipeline.is_closing and not self.protocol.in_flight:
                 raise ConnectionLost
             return goes_on
@@ -599,10 +599,13 @@ class SMTPClient:
         """See that the server has said nothing since its last answer: it would be taken for the next one.
 
         Raises:
-            ConnectionLost, MailTimeout, RemoteProtocolError: it has; the session has ended.
+            ConnectionLost, RemoteProtocolError: it has; the session has ended.
         """
         if self._live.stream.is_stale:
-            await self._answer(_REST_SECONDS)
+            try:
+                await self._answer(_REST_SECONDS)
+            except MailTimeout:
+                raise RemoteProtocolError("the server begins to say what nothing had asked for") from None
 
     async def _answer(self, seconds: float | None = None) -> Reply:
         event = await self._next_event(seconds)
