@@ -1,7 +1,7 @@
 """SMTP servers that misbehave in exactly the way a test wants, on asyncio and on Trio, and cancellation at every await.
 
-    async with scripted(lambda talk, line: "451 later" if line.startswith("RCPT") else None) as server:
-        ... server.url ... server.messages ...
+async with scripted(lambda talk, line: "451 later" if line.startswith("RCPT") else None) as server:
+    ... server.url ... server.messages ...
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -240,16 +240,14 @@ class ScriptedServer:
         self.open += 1
         try:
             async with stream:
-                try:
-                    await talk.serve()
-                except (
+                with suppress(
                     Ended,
                     anyio.BrokenResourceError,
                     anyio.ClosedResourceError,
                     anyio.EndOfStream,
                     anyio.IncompleteRead,
                 ):
-                    pass
+                    await talk.serve()
         finally:
             self.open -= 1
 

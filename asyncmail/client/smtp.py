@@ -240,7 +240,9 @@ class SMTPClient:
         self._connection = Connection(stream, self.protocol)
         try:
             with self._connection.exclusive():
-                if self._url.security is TLSMode.IMPLICIT and stream.tls is None:  # one that was brought along
+                if (
+                    self._url.security is TLSMode.IMPLICIT and stream.tls is None
+                ):  # one that was brought along
                     await self._start_tls_at_once(stream)
                 await self._begin()
         except BaseException:
@@ -458,7 +460,7 @@ class SMTPClient:
 
         pipeline.advance()
         try:
-            await self._live.converse(handle, advance, self._timeouts.end_of_content)
+            await self._live.converse(handle, advance, self._patience)
         except MailError as error:
             if pipeline.goodbye is None:
                 raise
@@ -613,6 +615,9 @@ class SMTPClient:
             return event.reply
         self.abort()
         raise _end_of_session(event)
+
+    def _patience(self) -> float:
+        return self._timeouts.of(self.protocol.awaiting)
 
     async def _next_event(self, seconds: float | None = None) -> ClientEvent:
         awaiting = self.protocol.awaiting

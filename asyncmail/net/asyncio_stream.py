@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS
 from .clock import NEVER
 from .endpoints import connection_lost, peer_name
-from .stream import ByteStream
+from .stream import ByteStream, patience_of
 from .tls import require_server_hostname, translate_tls_error
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         "_loop",
         "_lost",
         "_on_connection",
+        "_patience",
         "_peer",
         "_reading_paused",
         "_receive_deadline",
         "_receiver",
         "_respond",
-        "_response_seconds",
         "_send_deadline",
         "_sender",
         "_timer",
@@ -98,7 +98,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._receiver: asyncio.Future[bool] | None = None
         self._receive_deadline = NEVER
         self._respond: Callable[[bytes], Sequence[bytes] | None] | None = None
-        self._response_seconds = NEVER
+        self._patience = patience_of(None)  # in a conversation
         self._sender: asyncio.Future[bool] | None = None
         self._send_deadline = NEVER
         self._close_waiter: asyncio.Future[bool] | None = None
@@ -234,9 +234,12 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._require_open()
 
     async def converse(
-        self, respond: Callable[[bytes], Sequence[bytes] | None], *, seconds: float | None
+        self,
+        respond: Callable[[bytes], Sequence[bytes] | None],
+        *,
+        seconds: float | Callable[[], float] | None,
     ) -> None:
-        self._response_seconds = NEVER if seconds is None else seconds
+        self._patience = patience_of(seconds)
         is_over = False
         while not is_over:
             if self._chunks or self._closed or self._gone or self._eof or self._receiver is not None:
@@ -245,11 +248,11 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 if chunks is None:
                     return
                 if chunks:
-                    await self.send(chunks, deadline=self._loop.time() + self._response_seconds)
+                    await self.send(chunks, deadline=self._loop.time() + self._patience())
                 if not data:
                     raise ConnectionLost("the peer closed the connection")
                 continue
-            self._receive_deadline = self._loop.time() + self._response_seconds
+            self._receive_deadline = self._loop.time() + self._patience()
             if self._receive_deadline < self._timer_at:
                 self._set_timer(self._receive_deadline)
             self._receiver = self._loop.create_future()
@@ -259,7 +262,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             finally:
                 self._receiver = self._respond = None
             if self._writing_paused and not is_over:
-                await self.send([b""], deadline=self._loop.time() + self._response_seconds)
+                await self.send([b""], deadline=self._loop.time() + self._patience())
 
     def _answer(
         self, respond: Callable[[bytes], Sequence[bytes] | None], receiver: asyncio.Future[bool], data: bytes
@@ -274,7 +277,9 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             return
         if chunks and not self._closed:
             self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
-        self._receive_deadline = self._loop.time() + self._response_seconds
+        self._receive_deadline = self._loop.time() + self._patience()
+        if self._receive_deadline < self._timer_at:
+            self._set_timer(self._receive_deadline)
         if chunks is None or self._writing_paused:
             self._respond = None
             if not receiver.done():

@@ -121,14 +121,14 @@ class Connection(Generic[EventT_co]):
             raise
 
     async def converse(
-        self, handle: Callable[[EventT_co], None], more: Callable[[], bool], seconds: float | None
+        self, handle: Callable[[EventT_co], None], more: Callable[[], bool], patience: Callable[[], float]
     ) -> None:
         """Hand over each event as it comes, and write what the protocol object then has to say.
 
         Args:
             handle: called with each event.
             more: called when all the events of a segment have been handed over; False ends the conversation.
-            seconds: how long the peer may take for each segment; None is for ever.
+            patience: called for the seconds that the peer may take now, for a segment or to take data.
 
         Raises:
             RemoteProtocolError, ConnectionLost, MailTimeout, or what `handle` raises: the connection is given up.
@@ -153,17 +153,17 @@ class Connection(Generic[EventT_co]):
             return None
 
         try:
-            await self.flush(seconds)
+            await self.flush(patience())
             while goes_on:
-                await self.stream.converse(respond, seconds=seconds)
+                await self.stream.converse(respond, seconds=patience)
                 if held:
-                    await self._write(held, seconds)
+                    await self._write(held, patience())
                     held = []
         except TimeoutError as error:
             self.give_up()
             if isinstance(error, MailTimeout):
                 raise
-            raise MailTimeout(seconds or 0) from None
+            raise MailTimeout(patience()) from None
         except BaseException:
             self.give_up()
             raise

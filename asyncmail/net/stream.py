@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-__all__ = ["ByteStream"]
+__all__ = ["ByteStream", "patience_of"]
+
+
+def patience_of(seconds: float | Callable[[], float] | None) -> Callable[[], float]:
+    """Return what to call for the time limit that `ByteStream.converse` was given."""
+    if callable(seconds):
+        return seconds
+    limit = NEVER if seconds is None else seconds
+    return lambda: limit
 
 
 class ByteStream(ABC):
@@ -55,7 +63,10 @@ class ByteStream(ABC):
         """
 
     async def converse(
-        self, respond: Callable[[bytes], Sequence[bytes] | None], *, seconds: float | None
+        self,
+        respond: Callable[[bytes], Sequence[bytes] | None],
+        *,
+        seconds: float | Callable[[], float] | None,
     ) -> None:
         """Answer whatever comes with what `respond` returns for it, until it returns None.
 
@@ -65,20 +76,21 @@ class ByteStream(ABC):
         Args:
             respond: gets the octets, `b""` at the end of the stream; returns chunks to send, perhaps none. It does
                 not await, and what it raises ends the conversation.
-            seconds: how long the peer may be silent, or not read; None is for ever.
+            seconds: how long the peer may be silent, or not read: a number, or what is called for it each time; None
+                is for ever.
 
         Raises:
             ConnectionLost: as `receive` and `send` do, and if `respond` wants to go on at the end of the stream.
             TimeoutError, BusyError, ClosedError: as `receive` and `send` do.
         """
-        patience = NEVER if seconds is None else seconds
+        patience = patience_of(seconds)
         while True:
-            data = await self.receive(deadline=now() + patience)
+            data = await self.receive(deadline=now() + patience())
             chunks = respond(data)
             if chunks is None:
                 return
             if chunks:
-                await self.send(chunks, deadline=now() + patience)
+                await self.send(chunks, deadline=now() + patience())
             if not data:
                 raise ConnectionLost("the peer closed the connection")
 

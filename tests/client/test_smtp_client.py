@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from net.runtimes import eventually, on_each_runtime
 
 import asyncmail
 from asyncmail import Parcel, SMTPClient, SMTPTimeouts
@@ -38,8 +37,9 @@ from asyncmail.errors import (
 )
 from asyncmail.net import memory_stream_pair
 from asyncmail.smtp import BodyType, ClientLimits, Status
+from net.runtimes import eventually, on_each_runtime
 from peers import reserve_port
-from scripted import EXTENSIONS, Do, ScriptedServer, Talk, cut_at, scripted
+from scripted import EXTENSIONS, Do, Talk, cut_at, scripted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,10 @@ async def test_a_session() -> None:
         assert not client.is_usable
         await eventually(lambda: not server.open)
         [taken] = server.messages
-        assert (taken.sender, taken.recipients) == ("ann@example.com", ("bob@example.com", "carol@example.com"))
+        assert (taken.sender, taken.recipients) == (
+            "ann@example.com",
+            ("bob@example.com", "carol@example.com"),
+        )
         assert b"carol" not in taken.content
         [talk] = server.talks
         assert talk.lines[0].startswith("EHLO ")
@@ -452,7 +455,9 @@ async def test_busy() -> None:
 # --- messages
 
 
-@pytest.mark.parametrize("extensions", [PLAIN, PIPELINING, EXTENSIONS], ids=["plain", "pipelining", "chunking"])
+@pytest.mark.parametrize(
+    "extensions", [PLAIN, PIPELINING, EXTENSIONS], ids=["plain", "pipelining", "chunking"]
+)
 @on_each_runtime
 async def test_messages_one_after_the_other(extensions: tuple[str, ...]) -> None:
     refusals = {"RCPT TO:<full@example.com>": "452 full", "MAIL FROM:<bad@example.com>": "550 bad"}
@@ -686,7 +691,10 @@ async def test_content_of_which_the_end_never_left(extensions: tuple[str, ...]) 
     async def react(talk: Talk, line: str) -> Do | None:
         if line == "DATA":
             await talk.say("354 go ahead")
-        if line.startswith(("DATA", "RSET", "RCPT")) and "DATA" in (line, "CHUNKING" in extensions and "DATA"):
+        if line.startswith(("DATA", "RSET", "RCPT")) and "DATA" in (
+            line,
+            "CHUNKING" in extensions and "DATA",
+        ):
             return Do.HANG
         return None
 
@@ -754,7 +762,9 @@ async def test_lmtp_has_no_helo() -> None:
 # --- cancellation
 
 
-@pytest.mark.parametrize("extensions", [PLAIN, PIPELINING, EXTENSIONS], ids=["plain", "pipelining", "chunking"])
+@pytest.mark.parametrize(
+    "extensions", [PLAIN, PIPELINING, EXTENSIONS], ids=["plain", "pipelining", "chunking"]
+)
 @on_each_runtime
 async def test_cancelled_at_every_await(extensions: tuple[str, ...]) -> None:
     cut = 0
@@ -782,7 +792,9 @@ async def test_cancelled_at_every_await(extensions: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("extensions", [PLAIN, EXTENSIONS], ids=["plain", "chunking"])
 @on_each_runtime(runtimes=BOTH)
-async def test_a_session_survives_a_cancelled_send_only_if_nothing_is_due(extensions: tuple[str, ...]) -> None:
+async def test_a_session_survives_a_cancelled_send_only_if_nothing_is_due(
+    extensions: tuple[str, ...],
+) -> None:
     cut = 0
     was_cut = True
     while was_cut:
@@ -811,5 +823,3 @@ async def test_one_message() -> None:
 def test_a_server_object() -> None:
     url = asyncmail.ServerURL.parse("smtp://user:secret@localhost:2525")
     assert "secret" not in repr(SMTPClient(url))
-
-
