@@ -222,7 +222,6 @@ class Pipeline:
         self._recipients = 0  # of the unanswered
         self._last: Reply | None = None
         self._writing: Transaction | None = None
-        self._needs_reset = False
         self._cautious = False  # the server could not follow: one transaction at a time, RSET before each
 
     def __repr__(self) -> str:
@@ -273,13 +272,7 @@ class Pipeline:
         commands.append(Bdat(size=len(transaction.content), last=True) if self._chunking else _DATA)
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
-        if (
-            self._needs_reset
-            or self._cautious
-            or (behind and self._chunking)
-            or self._protocol.state is not ClientState.READY
-        ):
-            self._needs_reset = False
+        if self._protocol.state is not ClientState.READY or self._cautious or (behind and self._chunking):
             commands.insert(0, _RSET)
         transaction._start(commands, behind)
         self._unanswered.append(transaction)
@@ -291,7 +284,6 @@ class Pipeline:
     def _write(self, transaction: Transaction) -> None:
         """Send the next commands of the transaction that is being written; at least one, or mark it as written."""
         if transaction._is_refused:
-            self._needs_reset = transaction._mail_reply is not None and transaction._mail_reply.code < 300
             self._finish_writing(transaction)
             return
         protocol = self._protocol
@@ -348,8 +340,6 @@ class Pipeline:
             transaction._content_replies.append(reply)
             if event.recipient is not None and len(transaction._content_replies) < transaction._accepted:
                 return
-            if isinstance(command, Bdat) and reply.code >= 300:
-                self._needs_reset = True
         transaction._outstanding -= 1
         if transaction._written and not transaction._outstanding:
             self._decide(transaction)
@@ -357,7 +347,6 @@ class Pipeline:
     def _handle_data(self, transaction: Transaction, reply: Reply) -> None:
         if not reply.is_intermediate:
             transaction._data_reply = reply
-            self._needs_reset = True
             transaction._written = True
             self._writing = None
             return
