@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from peers import (
     Authority,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 T = TypeVar("T")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("asyncmail", deadline=None)
+settings.load_profile("asyncmail")
 
 
 def or_skip(action: Callable[[], T]) -> T:
