@@ -239,10 +239,12 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         *,
         seconds: float | Callable[[], float] | None,
     ) -> None:
+        if self._receiver is not None:  # whose time limit must stay what it is
+            raise BusyError("another task is receiving from this stream", cure="let one task receive")
         self._patience = patience_of(seconds)
         is_over = False
         while not is_over:
-            if self._chunks or self._closed or self._gone or self._eof or self._receiver is not None:
+            if self._chunks or self._closed or self._gone or self._eof:
                 data = await self.receive()
                 chunks = respond(data)
                 if chunks is None:
@@ -275,7 +277,9 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             if not receiver.done():  # respond() may have aborted the stream
                 receiver.set_exception(exc)
             return
-        if chunks and not self._closed:
+        if self._closed:  # by respond(); the task has been woken
+            return
+        if chunks:
             self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         self._receive_deadline = self._loop.time() + self._patience()
         if self._receive_deadline < self._timer_at:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from asyncmail.errors import ClosedError, ConnectionLost, TLSError
+from asyncmail.errors import BusyError, ClosedError, ConnectionLost, TLSError
 from asyncmail.net import AsyncioStream, asyncio_stream, connect, listen, now
 from asyncmail.net.asyncio_stream import UNREAD_LIMIT
 from net.pairs import stream_pair
@@ -180,6 +180,40 @@ async def test_deadlines_share_one_timer():
         assert len(timers) == 1
         await server.aclose()
         assert server._timer is None
+
+
+@on_asyncio
+async def test_a_refused_conversation_leaves_the_first_its_time_limit():
+    async with raw_peer() as (stream, peer), anyio.create_task_group() as group:
+
+        async def converse():
+            with pytest.raises(TimeoutError):
+                await stream.converse(lambda data: [], seconds=lambda: 0.1)
+
+        group.start_soon(converse)
+        await asyncio.sleep(0.01)
+        with pytest.raises(BusyError):
+            await stream.converse(lambda data: [], seconds=600)
+        peer.sendall(b"x")
+
+
+@on_asyncio
+async def test_a_conversation_that_aborts_leaves_no_timer():
+    async with raw_peer() as (stream, peer), anyio.create_task_group() as group:
+
+        def leave(data):
+            stream.abort()
+            return []
+
+        async def converse():
+            with pytest.raises(ClosedError):
+                await stream.converse(leave, seconds=60)
+
+        group.start_soon(converse)
+        await asyncio.sleep(0.01)
+        peer.sendall(b"x")
+        await eventually(lambda: "closed" in repr(stream))
+        assert stream._timer is None
 
 
 @on_asyncio
