@@ -47,6 +47,9 @@ _VERSION = 1
 _ANSWER_OCTETS = 2_048
 _TEXT_CHARACTERS = 200  # of a reply
 
+_TO_SEND = frozenset({Status.DEFERRED})
+_TO_RETRY = _TO_SEND | {Status.UNKNOWN}
+
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
@@ -148,6 +151,19 @@ class Journal:
     def unsettled(self, key: str) -> tuple[Unsettled, ...]:
         """The recipients of a message that has been begun, but for those accepted."""
         return self._entries[key]
+
+    def to_send(self, key: str, *, retry_unknown: bool = False) -> frozenset[str]:
+        """The recipients of a message that has been begun to whom it is still to be sent.
+
+        Args:
+            retry_unknown: send again to those who may have got it.
+        """
+        wanted = _TO_RETRY if retry_unknown else _TO_SEND
+        return frozenset([each.address for each in self._entries[key] if each.status in wanted])
+
+    def is_done(self, key: str, *, retry_unknown: bool = False) -> bool:
+        """Whether a message has been begun, and nothing of it is still to be sent; see `to_send`."""
+        return key in self._entries and not self.to_send(key, retry_unknown=retry_unknown)
 
     def message_id(self, key: str, domain: str) -> str:
         """Return the Message-ID for a message: the same in every run, and in no other journal.

@@ -47,7 +47,7 @@ class Feed:
             raise InputError(f"window is {window}", cure="use a number of at least 1")
         self._journal = journal
         self._parcels = _as_async(parcels)
-        self._wanted = {Status.DEFERRED, Status.UNKNOWN} if retry_unknown else {Status.DEFERRED}
+        self._retry_unknown = retry_unknown
         self._window = window
         self._ready: deque[_Begun] = deque()
         self._handed: dict[int, _Begun] = {}  # by the index that the mailer gives them
@@ -125,11 +125,8 @@ class Feed:
                 cure="give each parcel a tag of its own, and the same in every run",
             )
         self._keys.add(key)
-        wanted: set[str] | None = None
-        if key in self._journal:
-            wanted = {each.address for each in self._journal.unsettled(key) if each.status in self._wanted}
-            if not wanted:
-                return None
+        if self._journal.is_done(key, retry_unknown=self._retry_unknown):
+            return None
         try:
             prepared = prepare(parcel)
         except MailError:
@@ -137,7 +134,10 @@ class Feed:
                 key, position, parcel, ("",)
             )  # the mailer finds out again, and has an outcome for it
         envelope = prepared.envelope
-        addresses = tuple([each for each in envelope.recipients if wanted is None or each in wanted])
+        addresses = envelope.recipients
+        if key in self._journal:
+            wanted = self._journal.to_send(key, retry_unknown=self._retry_unknown)
+            addresses = tuple([each for each in addresses if each in wanted])
         if not addresses:
             raise InputError(
                 f"the message {printable(key)!r} has other recipients than the journal says",

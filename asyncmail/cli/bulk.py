@@ -1,0 +1,458 @@
+"""`asyncmail bulk`: one personalised message for each row of a table, in a run that can be interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections import Counter, deque
+from dataclasses import replace
+from email.parser import BytesHeaderParser
+from email.policy import compat32
+from operator import itemgetter
+from pathlib import Path  # noqa: TC003 - Typer evaluates annotations
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+from anyio import to_thread
+from rich.text import Text
+
+from ..address import check_forward_path
+from ..errors import InputError, MailError, printable
+from ..message import Template
+from ..message.envelope import addr_spec, addr_specs
+from ..message.identity import ascii_domain
+from ..net import now
+from ..sending import DKIMSigner, Journal, Mailer, PoolLimits
+from ..smtp import Status
+from .failures import explain
+from .options import (
+    AllowCleartext,
+    AsJSON,
+    CAFile,
+    Server,
+    Timeout,
+    Verbose,
+    run_async,
+    smtp_options,
+    smtp_server,
+)
+from .recipients import Recipients
+from .terminal import heading, note, progress, show_json, show_table, status_text, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..message import Parcel
+    from ..sending import Unsettled
+    from .recipients import Row
+
+__all__ = ["bulk"]
+
+# Messages on one connection that may be without an answer. A run that is killed leaves up to twice as many for each
+# connection of which nothing is known: as many again wait their turn.
+_WINDOW = 8
+
+_ROWS_AT_A_TIME = 32  # rendered in one turn of a worker thread
+_MOST_SHOWN = 50  # problems, or recipients who did not get their message
+_ALIKE_SHOWN = 5  # of recipients with the same answer
+_DKIM = "DKIM"
+
+
+def bulk(
+    recipients: Annotated[
+        Path,
+        typer.Argument(metavar="RECIPIENTS.csv", help="A table with a header line, one row per message."),
+    ],
+    template: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TEMPLATE.eml",
+            help="A message in which {column} stands for what a row has in that column.",
+        ),
+    ],
+    server: Server,
+    to_column: Annotated[
+        str, typer.Option(metavar="COLUMN", help="The column with the addresses.")
+    ] = "email",
+    sender: Annotated[
+        str, typer.Option("--from", metavar="ADDRESS", help="The envelope's sender, instead of that in From.")
+    ] = "",
+    connections: Annotated[int, typer.Option(min=1, help="At most so many at a time.")] = 4,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Send no more than N messages in this run.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Let rows have nothing where the template wants something.")
+    ] = False,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What became of each row. [default: RECIPIENTS.csv.journal]",
+            show_default=False,
+        ),
+    ] = None,
+    new_journal: Annotated[
+        bool, typer.Option("--new-journal", help="Set the old journal aside, and send to everybody.")
+    ] = False,
+    retry_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--retry-unknown",
+            help="Send again to those who may have got it when an earlier run was interrupted.",
+        ),
+    ] = False,
+    dkim_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Sign with this key (PEM).", rich_help_panel=_DKIM)
+    ] = None,
+    dkim_selector: Annotated[
+        str, typer.Option(metavar="NAME", help="The name of the key in the DNS.", rich_help_panel=_DKIM)
+    ] = "",
+    dkim_domain: Annotated[
+        str,
+        typer.Option(
+            metavar="DOMAIN",
+            help="The domain that signs. [default: that of the sender]",
+            show_default=False,
+            rich_help_panel=_DKIM,
+        ),
+    ] = "",
+    ca_file: CAFile = None,
+    allow_cleartext: AllowCleartext = False,
+    timeout: Timeout = None,
+    verbose: Verbose = False,
+    as_json: AsJSON = False,
+) -> bool:
+    """Send one personalised message to each row of a table.
+
+    All rows are checked before anything is sent. A journal remembers what became of each, so that a run that was
+    interrupted, by whatever, can be started again: nobody gets a second copy.
+
+    asyncmail bulk members.csv news.eml --server smtps://news@mail.example.com
+    """
+    url = smtp_server(server)
+    options = smtp_options(ca_file=ca_file, allow_cleartext=allow_cleartext, timeout=timeout, verbose=verbose)
+    octets = _read_template(template)
+    merge = _Merge(Recipients(recipients, to_column), octets, sender, allow_empty=allow_empty)
+    rows = _check(merge)
+    if dkim_key is not None:
+        merge.signer = DKIMSigner(
+            domain=dkim_domain or merge.domain, selector=dkim_selector, private_key=dkim_key
+        )
+    elif dkim_selector or dkim_domain:
+        raise InputError("there is no key to sign with", cure="give --dkim-key")
+    if dry_run:
+        heading(f"{rows:,} messages could be sent; none was.")
+        return True
+    run = _Run(
+        merge,
+        Journal(
+            journal or recipients.with_name(f"{recipients.name}.journal"),
+            subject=f"template sha256 {hashlib.sha256(octets).hexdigest()}",
+            fresh=new_journal,
+        ),
+        rows,
+        limit=limit,
+        retry_unknown=retry_unknown,
+    )
+    mailer = Mailer(url, connections=connections, pool=PoolLimits(window=_WINDOW), **options)
+    run_async(lambda: run.send(mailer, window=2 * _WINDOW * connections))
+    return run.report(as_json=as_json)
+
+
+class _Merge:
+    """Makes messages of rows."""
+
+    def __init__(self, recipients: Recipients, octets: bytes, sender: str, *, allow_empty: bool) -> None:
+        self.recipients = recipients
+        self.signer: DKIMSigner | None = None
+        self.domain = ""  # for Message-IDs and signatures
+        self._sender = sender
+        self._allow_empty = allow_empty
+        header = BytesHeaderParser(policy=compat32).parsebytes(octets)
+        self._has_to = "To" in header
+        self._template = Template(octets, sender=None if "From" in header else sender or None)
+        recipients.require(
+            self._template.fields, "add such columns, or double the braces that are meant as text"
+        )
+
+    def key(self, row: Row) -> str:
+        """What a row is called in the journal."""
+        return f"{row.line} {self.recipients.address_of(row)}"
+
+    def render(self, row: Row, message_id: str | None = None) -> Parcel:
+        """Make the message of one row.
+
+        Raises:
+            MailError: it cannot be made.
+        """
+        if row.problem:
+            raise InputError(row.problem, cure="put fields that hold separators in quotes")
+        to_column = self.recipients.to_column
+        if not row.fields[to_column]:
+            raise InputError(f"nothing in column {printable(to_column)!r}", cure="write an address there")
+        address = self.recipients.address_of(row)
+        empty = [name for name in self._template.fields if not row.fields[name] and name != to_column]
+        if empty and not self._allow_empty:
+            raise InputError(
+                f"nothing in column {', '.join(map(repr, map(printable, empty)))}",
+                cure="fill it in, or say --allow-empty",
+            )
+        parcel = self._template.render(
+            row.fields,
+            to=None if self._has_to else row.fields[to_column],
+            sender=self._sender or None,
+            message_id=message_id,
+            tag=self.key(row),
+        )
+        if check_forward_path(address, smtputf8=True) not in addr_specs(parcel.recipients or ()):
+            raise InputError(
+                f"the message would not go to {printable(address)}",
+                cure=f"write {{{to_column}}} into To of the template, or leave To out",
+            )
+        return parcel
+
+    def sign(self, parcel: Parcel) -> Parcel:
+        """Sign a message, if there is a key."""
+        if self.signer is None or not isinstance(parcel.content, bytes):
+            return parcel
+        return replace(parcel, content=self.signer.sign(parcel.content))
+
+
+def _check(merge: _Merge) -> int:
+    """Make every message once, and tell what is wrong.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        InputError: something is wrong.
+    """
+    rows = problems = duplicates = 0
+    line_of: dict[str, int] = {}
+    with progress() as add_bar:
+        bar = add_bar("Checking", None)
+        for row in merge.recipients.rows():
+            rows += 1
+            bar.advance()
+            try:
+                parcel = merge.render(row)
+                address = merge.recipients.address_of(row)
+            except MailError as error:
+                problems += 1
+                if problems <= _MOST_SHOWN:
+                    explain(error, context=f"line {row.line}: ")
+                continue
+            if rows == 1:
+                merge.domain = ascii_domain(addr_spec(parcel.sender or ""))
+                if others := [each for each in addr_specs(parcel.recipients or ()) if each != address]:
+                    warn(f"each message also goes to {', '.join(others)}")
+            before = line_of.setdefault(address.casefold(), row.line)
+            if before != row.line:
+                duplicates += 1
+                if duplicates <= _MOST_SHOWN:
+                    warn(f"line {row.line}: {address} is in line {before} too, and gets a message for each")
+    if duplicates > _MOST_SHOWN:
+        warn(f"{duplicates - _MOST_SHOWN:,} more rows have an address that came before")
+    path = printable(merge.recipients.path)
+    if problems:
+        raise InputError(
+            f"{problems:,} of {rows:,} rows of {path} cannot be sent; nothing was sent",
+            cure="correct them, and run this again",
+        )
+    if not rows:
+        raise InputError(f"{path} has no rows", cure="write one row for each recipient below the header line")
+    return rows
+
+
+class _Source:
+    """The messages that are still to be sent, made in a worker thread."""
+
+    def __init__(self, merge: _Merge, journal: Journal, limit: int | None, *, retry_unknown: bool) -> None:
+        self._merge = merge
+        self._journal = journal
+        self._rows = merge.recipients.rows()
+        self._left = limit
+        self._retry_unknown = retry_unknown
+        self._made: deque[Parcel] = deque()
+        self.is_stopped = False
+
+    def __aiter__(self) -> _Source:
+        return self
+
+    async def __anext__(self) -> Parcel:
+        if not self._made and not self.is_stopped:
+            await to_thread.run_sync(self._make_some)
+        if not self._made or self.is_stopped:
+            raise StopAsyncIteration
+        return self._made.popleft()
+
+    def _make_some(self) -> None:
+        for row in self._rows:
+            if self._left is not None and self._left <= 0:
+                return
+            key = self._merge.key(row)
+            if not self._journal.is_done(key, retry_unknown=self._retry_unknown):
+                message_id = self._journal.message_id(key, self._merge.domain)
+                self._made.append(self._merge.sign(self._merge.render(row, message_id)))
+                if self._left is not None:
+                    self._left -= 1
+                if len(self._made) >= _ROWS_AT_A_TIME:
+                    return
+
+
+class _Run:
+    """One run, and what came of all runs with this journal."""
+
+    def __init__(
+        self, merge: _Merge, journal: Journal, rows: int, *, limit: int | None, retry_unknown: bool
+    ) -> None:
+        self._merge = merge
+        self._journal = journal
+        self._rows = rows
+        self._limit = limit
+        self._retry_unknown = retry_unknown
+        self._sent = 0
+        self._seconds = 0.0
+        self._error: MailError | None = None
+        self._is_interrupted = False
+
+    async def send(self, mailer: Mailer, *, window: int) -> None:
+        """Send what is left."""
+        async with self._journal as journal:
+            await to_thread.run_sync(self._check_journal)
+            source = _Source(self._merge, journal, self._limit, retry_unknown=self._retry_unknown)
+            done = sum(journal.is_done(key, retry_unknown=self._retry_unknown) for key in journal)
+            left = self._rows - done
+            if done:
+                note(f"{done:,} of {self._rows:,} rows are done already, see {printable(journal.path)}")
+            begun = now()
+            async with mailer, anyio.create_task_group() as tasks:
+                tasks.start_soon(self._stop_on_signal, source, mailer)
+                with progress() as add_bar:
+                    bar = add_bar("Sending", left if self._limit is None else min(left, self._limit))
+                    try:
+                        async for _ in journal.send_many(
+                            mailer, source, retry_unknown=self._retry_unknown, window=window
+                        ):
+                            self._sent += 1
+                            bar.advance()
+                    except MailError as error:
+                        self._error = error
+                tasks.cancel_scope.cancel()
+            self._seconds = now() - begun
+
+    async def _stop_on_signal(self, source: _Source, mailer: Mailer) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                if self._is_interrupted:
+                    mailer.abort()
+                else:
+                    self._is_interrupted = source.is_stopped = True
+                    note("waiting for the answers to what is under way; once more ends at once", "yellow")
+
+    def _check_journal(self) -> None:
+        """Raise InputError if rows that were begun are not in the table any more."""
+        missing = set(self._journal)
+        if missing:
+            for row in self._merge.recipients.rows():
+                missing.discard(self._merge.key(row))
+        if missing:
+            line, _, address = min(missing, key=_line_of).partition(" ")
+            raise self._merge.recipients.error(
+                int(line),
+                f"here was {printable(address)} when this run was begun",
+                "put the table back as it was, rows may only be added at its end; or give --new-journal to begin"
+                " another run, with all rows",
+            )
+
+    def report(self, *, as_json: bool) -> bool:
+        """Tell what came of it; returns whether every row was accepted."""
+        rows: Counter[Status] = Counter()
+        unsettled: list[tuple[int, Unsettled]] = []
+        for key in self._journal:
+            failures = self._journal.unsettled(key)
+            rows[failures[0].status if failures else Status.ACCEPTED] += 1
+            unsettled += [(_line_of(key), each) for each in failures]
+        unsettled.sort(key=itemgetter(0))
+        not_sent = self._rows - len(self._journal)
+        if as_json:
+            show_json(
+                {
+                    "rows": self._rows,
+                    **{status.value: rows[status] for status in Status},
+                    "not_sent": not_sent,
+                    "sent_in_this_run": self._sent,
+                    "seconds": round(self._seconds, 3),
+                    "interrupted": self._is_interrupted,
+                    "error": None if self._error is None else str(self._error),
+                    "journal": self._journal.path,
+                    "unsettled": [
+                        {
+                            "line": line,
+                            "address": each.address,
+                            "status": each.status.value,
+                            "text": each.text,
+                        }
+                        for line, each in unsettled
+                    ],
+                }
+            )
+        else:
+            self._show(rows, not_sent, unsettled)
+        if self._error is not None and not self._is_interrupted:
+            explain(self._error)
+        return rows[Status.ACCEPTED] == self._rows and self._error is None
+
+    def _show(self, rows: Counter[Status], not_sent: int, unsettled: list[tuple[int, Unsettled]]) -> None:
+        if unsettled:
+            show_table(("#Line", "Recipient", "Outcome", "Answer"), list(_abridged(unsettled)))
+        table: list[tuple[Text, int, str]] = [
+            (status_text(status), rows[status], meaning)
+            for status, meaning in _MEANINGS.items()
+            if rows[status] or status is Status.ACCEPTED
+        ]
+        if not_sent:
+            table.append((Text("not sent"), not_sent, "run this again to go on"))
+        show_table(("Outcome", "#Rows", ""), table)
+        if self._sent:
+            heading(f"{self._sent:,} messages in {self._seconds:.1f} s, {self._sent / self._seconds:,.0f}/s")
+
+
+def _abridged(unsettled: list[tuple[int, Unsettled]]) -> Iterator[tuple[str, str, Text, str]]:
+    """Rows of a table: a few of those that have the same answer, and how many more there are."""
+    alike: dict[tuple[Status, str], list[tuple[int, str]]] = {}
+    for line, each in unsettled:
+        alike.setdefault((each.status, each.text or _NO_ANSWER), []).append((line, each.address))
+    left = _MOST_SHOWN
+    for (status, text), recipients in alike.items():
+        shown = recipients[: min(_ALIKE_SHOWN, max(left, 1))]
+        left -= len(shown)
+        for line, address in shown:
+            yield str(line), address, status_text(status), text
+        if len(recipients) > len(shown):
+            yield "", f"… and {len(recipients) - len(shown):,} more", status_text(status), ""
+
+
+_NO_ANSWER = "the run ended before its answer was noted"
+_MEANINGS = {
+    Status.ACCEPTED: "",
+    Status.REFUSED: "for good, by the server",
+    Status.DEFERRED: "run this again to try them again",
+    Status.UNKNOWN: "may or may not have got it; --retry-unknown sends again, perhaps a second copy",
+}
+
+
+def _line_of(key: str) -> int:
+    return int(key.partition(" ")[0])
+
+
+def _read_template(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"the template {printable(path)} cannot be read: {error.strerror}", cure="check the path"
+        ) from None

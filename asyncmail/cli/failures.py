@@ -1,0 +1,131 @@
+"""Errors as a user of the command sees them: what went wrong, where, and what to do; never a traceback."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
+
+import typer
+from rich.text import Text
+
+from ..errors import InputError, MailError, MissingExtra, printable
+from .terminal import note, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["cure_of", "explain", "guarded"]
+
+P = ParamSpec("P")
+
+# What the library says to programmers, for those who type.
+_IN_OPTIONS = (
+    (
+        "pass tls_context=ssl.create_default_context(cafile=…) with the authority's certificate",
+        "give --ca-file with the authority's certificate",
+    ),
+    ("say allow_cleartext_credentials=True", "say --allow-cleartext-credentials"),
+    ("in the URL or as username= and password=", "in the URL; the password may be in ASYNCMAIL_PASSWORD"),
+    ("or pass a tls_context of your own", "or use another server"),
+    ("pass a tls_context that fits the server", "give --ca-file with a certificate to trust"),
+    ("or pass sender=", "or give --from"),
+    ("pass sender=", "give --from, or write a From field"),
+    ("or pass recipients=", "or give --to"),
+    ("pass to=, or fill in", "fill in"),
+    ("pass it, or double the braces", "add such a column, or double the braces"),
+    (
+        "go on with what that run was about, or begin another journal",
+        "go on with the template of that run, or give --new-journal to begin another one, with all rows",
+    ),
+)
+
+
+def cure_of(error: MailError) -> str:
+    """What to do about an error, in terms of the command line."""
+    cure = error.cure
+    for of_library, of_command in _IN_OPTIONS:
+        cure = cure.replace(of_library, of_command)
+    return cure
+
+
+def explain(error: MailError, *, context: str = "") -> None:
+    """Print an error."""
+    stage = f"{error.stage}: " if error.stage else ""
+    text = Text.assemble(("error: ", "bold red"), context, stage, printable(error.describe(), 1000))
+    note(text)
+    if cure := cure_of(error):
+        note(f"       {cure}", "dim")
+
+
+def guarded(command: Callable[P, bool]) -> Callable[P, None]:
+    """Make a Typer command of a function that returns whether all went well."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _log_plainly()
+        raise typer.Exit(_status_of(lambda: command(*args, **kwargs)))
+
+    run.__annotations__ = {**command.__annotations__, "return": "None"}
+    return run
+
+
+def _status_of(command: Callable[[], bool]) -> int:
+    try:
+        status = 0 if command() else 1
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        note("interrupted", "yellow")
+        return 130
+    except BrokenPipeError:
+        # Who read the output has gone. Python would complain when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _status_of_failure(_first(error))
+    return status
+
+
+def _status_of_failure(error: BaseException) -> int:
+    if isinstance(error, MailError):
+        explain(error)
+        return 2 if isinstance(error, InputError | MissingExtra) else 1
+    if isinstance(error, KeyboardInterrupt):
+        note("interrupted", "yellow")
+        return 130
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" at {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else ""
+    problem = printable(f"{type(error).__name__}: {error}", 500)
+    note(Text.assemble(("error: ", "bold red"), f"a fault in this program{place}: {problem}"))
+    note("       please report it, with the command that led to it", "dim")
+    return 1
+
+
+def _first(error: BaseException) -> BaseException:
+    """What really happened, where a task group wrapped it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class _Plain(logging.Handler):
+    """Prints a record as one line: whoever runs a command wants no traceback."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = printable(record.getMessage(), 500)
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            text += f": {printable(record.exc_info[1], 500) or record.exc_info[1].__class__.__name__}"
+        warn(text)
+
+
+def _log_plainly() -> None:
+    for name in ("asyncmail", "asyncio"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, _Plain) for handler in logger.handlers):
+            logger.addHandler(_Plain(logging.WARNING))
+            logger.propagate = False
