@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .address import Address as Address
     from .client import POP3Client as POP3Client
     from .client import POP3Timeouts as POP3Timeouts
+    from .client import RetrievedMessage as RetrievedMessage
     from .client import SMTPClient as SMTPClient
     from .client import SMTPTimeouts as SMTPTimeouts
     from .errors import AddressSyntaxError as AddressSyntaxError
@@ -57,11 +58,14 @@ if TYPE_CHECKING:
     from .errors import URLError as URLError
     from .folders import Folder as Folder
     from .folders import Maildir as Maildir
+    from .message import Attachment as Attachment
     from .message import Parcel as Parcel
     from .message import Template as Template
     from .message import compose as compose
     from .message import read_delivery_report as read_delivery_report
     from .message import reply as reply
+    from .message import verp as verp
+    from .message import verp_recipient as verp_recipient
     from .net import ServerURL as ServerURL
     from .net import transcript as transcript
     from .retrieval import Fetcher as Fetcher
@@ -84,7 +88,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "address": ("Address",),
-    "client": ("POP3Client", "POP3Timeouts", "SMTPClient", "SMTPTimeouts"),
+    "client": ("POP3Client", "POP3Timeouts", "RetrievedMessage", "SMTPClient", "SMTPTimeouts"),
     "errors": (
         "AddressSyntaxError",
         "AllRecipientsRefused",
@@ -128,7 +132,16 @@ _HOMES = {
         "URLError",
     ),
     "folders": ("Folder", "Maildir"),
-    "message": ("Parcel", "Template", "compose", "read_delivery_report", "reply"),
+    "message": (
+        "Attachment",
+        "Parcel",
+        "Template",
+        "compose",
+        "read_delivery_report",
+        "reply",
+        "verp",
+        "verp_recipient",
+    ),
     "net": ("ServerURL", "transcript"),
     "retrieval": ("FetchReport", "Fetcher"),
     "sending": ("DKIMSigner", "Journal", "Mailer", "PoolLimits", "send"),

@@ -272,7 +272,8 @@ class SMTPClient:
 
     async def _secure(self) -> None:
         security = self._url.security
-        if security is TLSMode.IMPLICIT or self._live.stream.tls is not None:
+        # A socket in the file system stays on this machine, and has no name that a certificate could confirm.
+        if security is TLSMode.IMPLICIT or self._live.stream.tls is not None or self._url.path:
             return
         if "STARTTLS" in self.protocol.extensions:
             reply = await self._command(Starttls())
