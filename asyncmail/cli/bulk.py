@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections import Counter, deque
-from dataclasses import replace
-from email.parser import BytesHeaderParser
-from email.policy import compat32
 from operator import itemgetter
 from pathlib import Path  # noqa: TC003 - Typer evaluates annotations
 from typing import TYPE_CHECKING, Annotated
@@ -17,15 +14,12 @@ import typer
 from anyio import to_thread
 from rich.text import Text
 
-from ..address import check_forward_path
 from ..errors import InputError, MailError, printable
-from ..message import Template
-from ..message.envelope import addr_spec, addr_specs
-from ..message.identity import ascii_domain
 from ..net import now
 from ..sending import DKIMSigner, Journal, Mailer, PoolLimits
 from ..smtp import Status
 from .failures import explain
+from .merge import Merge, check
 from .options import (
     AllowCleartext,
     AsJSON,
@@ -38,14 +32,13 @@ from .options import (
     smtp_server,
 )
 from .recipients import Recipients
-from .terminal import heading, note, progress, show_json, show_table, status_text, warn
+from .terminal import heading, note, progress, show_json, show_table, status_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..message import Parcel
     from ..sending import Unsettled
-    from .recipients import Row
 
 __all__ = ["bulk"]
 
@@ -54,7 +47,7 @@ __all__ = ["bulk"]
 _WINDOW = 8
 
 _ROWS_AT_A_TIME = 32  # rendered in one turn of a worker thread
-_MOST_SHOWN = 50  # problems, or recipients who did not get their message
+_MOST_SHOWN = 50  # recipients who did not get their message
 _ALIKE_SHOWN = 5  # of recipients with the same answer
 _DKIM = "DKIM"
 
@@ -135,8 +128,8 @@ def bulk(
     url = smtp_server(server)
     options = smtp_options(ca_file=ca_file, allow_cleartext=allow_cleartext, timeout=timeout, verbose=verbose)
     octets = _read_template(template)
-    merge = _Merge(Recipients(recipients, to_column), octets, sender, allow_empty=allow_empty)
-    rows = _check(merge)
+    merge = Merge(Recipients(recipients, to_column), octets, sender, allow_empty=allow_empty)
+    rows = check(merge)
     if dkim_key is not None:
         merge.signer = DKIMSigner(
             domain=dkim_domain or merge.domain, selector=dkim_selector, private_key=dkim_key
@@ -162,115 +155,10 @@ def bulk(
     return run.report(as_json=as_json)
 
 
-class _Merge:
-    """Makes messages of rows."""
-
-    def __init__(self, recipients: Recipients, octets: bytes, sender: str, *, allow_empty: bool) -> None:
-        self.recipients = recipients
-        self.signer: DKIMSigner | None = None
-        self.domain = ""  # for Message-IDs and signatures
-        self._sender = sender
-        self._allow_empty = allow_empty
-        header = BytesHeaderParser(policy=compat32).parsebytes(octets)
-        self._has_to = "To" in header
-        self._template = Template(octets, sender=None if "From" in header else sender or None)
-        recipients.require(
-            self._template.fields, "add such columns, or double the braces that are meant as text"
-        )
-
-    def key(self, row: Row) -> str:
-        """What a row is called in the journal."""
-        return f"{row.line} {self.recipients.address_of(row)}"
-
-    def render(self, row: Row, message_id: str | None = None) -> Parcel:
-        """Make the message of one row.
-
-        Raises:
-            MailError: it cannot be made.
-        """
-        if row.problem:
-            raise InputError(row.problem, cure="put fields that hold separators in quotes")
-        to_column = self.recipients.to_column
-        if not row.fields[to_column]:
-            raise InputError(f"nothing in column {printable(to_column)!r}", cure="write an address there")
-        address = self.recipients.address_of(row)
-        empty = [name for name in self._template.fields if not row.fields[name] and name != to_column]
-        if empty and not self._allow_empty:
-            raise InputError(
-                f"nothing in column {', '.join(map(repr, map(printable, empty)))}",
-                cure="fill it in, or say --allow-empty",
-            )
-        parcel = self._template.render(
-            row.fields,
-            to=None if self._has_to else row.fields[to_column],
-            sender=self._sender or None,
-            message_id=message_id,
-            tag=self.key(row),
-        )
-        if check_forward_path(address, smtputf8=True) not in addr_specs(parcel.recipients or ()):
-            raise InputError(
-                f"the message would not go to {printable(address)}",
-                cure=f"write {{{to_column}}} into To of the template, or leave To out",
-            )
-        return parcel
-
-    def sign(self, parcel: Parcel) -> Parcel:
-        """Sign a message, if there is a key."""
-        if self.signer is None or not isinstance(parcel.content, bytes):
-            return parcel
-        return replace(parcel, content=self.signer.sign(parcel.content))
-
-
-def _check(merge: _Merge) -> int:
-    """Make every message once, and tell what is wrong.
-
-    Returns:
-        How many rows there are.
-
-    Raises:
-        InputError: something is wrong.
-    """
-    rows = problems = duplicates = 0
-    line_of: dict[str, int] = {}
-    with progress() as add_bar:
-        bar = add_bar("Checking", None)
-        for row in merge.recipients.rows():
-            rows += 1
-            bar.advance()
-            try:
-                parcel = merge.render(row)
-                address = merge.recipients.address_of(row)
-            except MailError as error:
-                problems += 1
-                if problems <= _MOST_SHOWN:
-                    explain(error, context=f"line {row.line}: ")
-                continue
-            if rows == 1:
-                merge.domain = ascii_domain(addr_spec(parcel.sender or ""))
-                if others := [each for each in addr_specs(parcel.recipients or ()) if each != address]:
-                    warn(f"each message also goes to {', '.join(others)}")
-            before = line_of.setdefault(address.casefold(), row.line)
-            if before != row.line:
-                duplicates += 1
-                if duplicates <= _MOST_SHOWN:
-                    warn(f"line {row.line}: {address} is in line {before} too, and gets a message for each")
-    if duplicates > _MOST_SHOWN:
-        warn(f"{duplicates - _MOST_SHOWN:,} more rows have an address that came before")
-    path = printable(merge.recipients.path)
-    if problems:
-        raise InputError(
-            f"{problems:,} of {rows:,} rows of {path} cannot be sent; nothing was sent",
-            cure="correct them, and run this again",
-        )
-    if not rows:
-        raise InputError(f"{path} has no rows", cure="write one row for each recipient below the header line")
-    return rows
-
-
 class _Source:
     """The messages that are still to be sent, made in a worker thread."""
 
-    def __init__(self, merge: _Merge, journal: Journal, limit: int | None, *, retry_unknown: bool) -> None:
+    def __init__(self, merge: Merge, journal: Journal, limit: int | None, *, retry_unknown: bool) -> None:
         self._merge = merge
         self._journal = journal
         self._rows = merge.recipients.rows()
@@ -307,7 +195,7 @@ class _Run:
     """One run, and what came of all runs with this journal."""
 
     def __init__(
-        self, merge: _Merge, journal: Journal, rows: int, *, limit: int | None, retry_unknown: bool
+        self, merge: Merge, journal: Journal, rows: int, *, limit: int | None, retry_unknown: bool
     ) -> None:
         self._merge = merge
         self._journal = journal
