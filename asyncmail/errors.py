@@ -126,7 +126,7 @@ class MailError(Exception):
     def __init__(self, problem: str = "", *, stage: Stage | None = None, cure: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
-        self.stage = stage or self.default_stage
+        self.stage: Stage | None = stage or self.default_stage
         self.cure = cure
 
     def describe(self) -> str:
@@ -190,7 +190,7 @@ class NegativeReply(MailError):
         super().__init__(str(reply), stage=stage, cure=cure)
         self.reply = reply
         self.command = command
-        self.is_transient = reply.is_transient
+        self.is_transient: bool = reply.is_transient
 
     def describe(self) -> str:
         """The refusal as one clause."""
@@ -204,25 +204,25 @@ class SMTPReplyError(NegativeReply):
 class GreetingRefused(SMTPReplyError):
     """The server answered the connection itself with 4yz or 5yz (RFC 5321 §3.1)."""
 
-    default_stage = Stage.GREETING
+    default_stage: ClassVar[Stage | None] = Stage.GREETING
 
 
 class HelloRefused(SMTPReplyError):
     """The server refused both EHLO and HELO (or LHLO)."""
 
-    default_stage = Stage.HELLO
+    default_stage: ClassVar[Stage | None] = Stage.HELLO
 
 
 class CommandRefused(SMTPReplyError):
     """The server refused a command that has no error class of its own (RSET, VRFY, STARTTLS, …)."""
 
-    default_stage = Stage.COMMAND
+    default_stage: ClassVar[Stage | None] = Stage.COMMAND
 
 
 class SenderRefused(SMTPReplyError):
     """MAIL was refused; `sender` is the reverse-path."""
 
-    default_stage = Stage.SENDER
+    default_stage: ClassVar[Stage | None] = Stage.SENDER
 
     def __init__(self, sender: str, reply: AnyReply, *, command: str = "MAIL") -> None:
         super().__init__(reply, command=command)
@@ -236,7 +236,7 @@ class SenderRefused(SMTPReplyError):
 class RecipientRefused(SMTPReplyError):
     """RCPT was refused; `recipient` is the forward-path."""
 
-    default_stage = Stage.RECIPIENT
+    default_stage: ClassVar[Stage | None] = Stage.RECIPIENT
 
     def __init__(self, recipient: str, reply: AnyReply, *, command: str = "RCPT") -> None:
         super().__init__(reply, command=command)
@@ -253,12 +253,12 @@ class AllRecipientsRefused(SMTPReplyError):
     Transient if a later attempt could reach at least one of them.
     """
 
-    default_stage = Stage.RECIPIENT
+    default_stage: ClassVar[Stage | None] = Stage.RECIPIENT
 
     def __init__(self, refusals: dict[str, AnyReply], *, command: str = "RCPT") -> None:
         super().__init__(next(iter(refusals.values())), command=command)
         self.refusals = refusals
-        self.is_transient = any(reply.is_transient for reply in refusals.values())
+        self.is_transient: bool = any(reply.is_transient for reply in refusals.values())
 
     def describe(self) -> str:
         """The refusals as one clause."""
@@ -269,31 +269,31 @@ class AllRecipientsRefused(SMTPReplyError):
 class ContentRefused(SMTPReplyError):
     """DATA, BDAT or the content itself was refused: nobody got the message."""
 
-    default_stage = Stage.CONTENT
+    default_stage: ClassVar[Stage | None] = Stage.CONTENT
 
 
 class POP3ResponseError(NegativeReply):
     """A -ERR response (RFC 1939 §3)."""
 
-    default_stage = Stage.COMMAND
+    default_stage: ClassVar[Stage | None] = Stage.COMMAND
 
 
 class MaildropLocked(POP3ResponseError):
     """Another session has the maildrop open: response code [IN-USE] (RFC 2449 §8.1.2)."""
 
-    default_stage = Stage.AUTHENTICATION
+    default_stage: ClassVar[Stage | None] = Stage.AUTHENTICATION
 
 
 class LoginDelayed(POP3ResponseError):
     """The server wants a pause between logins: response code [LOGIN-DELAY] (RFC 2449 §8.1.1)."""
 
-    default_stage = Stage.AUTHENTICATION
+    default_stage: ClassVar[Stage | None] = Stage.AUTHENTICATION
 
 
 class NoSuchMessage(POP3ResponseError):
     """The maildrop has no message of that number, or it is marked as deleted."""
 
-    default_stage = Stage.RETRIEVAL
+    default_stage: ClassVar[Stage | None] = Stage.RETRIEVAL
 
     def __init__(self, number: int, reply: AnyReply, *, command: str = "") -> None:
         super().__init__(reply, command=command)
@@ -312,7 +312,7 @@ class AuthenticationError(MailError):
         mechanism: the SASL mechanism or command that was tried.
     """
 
-    default_stage = Stage.AUTHENTICATION
+    default_stage: ClassVar[Stage | None] = Stage.AUTHENTICATION
 
     def __init__(
         self, problem: str = "", *, reply: AnyReply | None = None, mechanism: str = "", cure: str = ""
@@ -320,7 +320,7 @@ class AuthenticationError(MailError):
         super().__init__(problem, cure=cure)
         self.reply = reply
         self.mechanism = mechanism
-        self.is_transient = reply is not None and reply.is_transient
+        self.is_transient: bool = reply is not None and reply.is_transient
 
     def describe(self) -> str:
         """The failure as one clause."""
@@ -341,19 +341,19 @@ class SecurityError(MailError):
 class TLSRequired(SecurityError):
     """TLS was asked for and the server does not offer it."""
 
-    default_stage = Stage.TLS
+    default_stage: ClassVar[Stage | None] = Stage.TLS
 
 
 class PlaintextAfterStartTLS(SecurityError):
     """Octets arrived in the clear between the answer to STARTTLS or STLS and the handshake (RFC 3207 §6)."""
 
-    default_stage = Stage.TLS
+    default_stage: ClassVar[Stage | None] = Stage.TLS
 
 
 class CleartextCredentialsRefused(SecurityError):
     """Credentials would have crossed an unencrypted connection."""
 
-    default_stage = Stage.AUTHENTICATION
+    default_stage: ClassVar[Stage | None] = Stage.AUTHENTICATION
 
 
 class ExtensionRequired(MailError):
@@ -379,7 +379,7 @@ class NetworkError(MailError, OSError):
 class ConnectError(NetworkError):
     """No connection could be made."""
 
-    default_stage = Stage.CONNECT
+    default_stage: ClassVar[Stage | None] = Stage.CONNECT
 
 
 class ConnectionLost(NetworkError):
@@ -411,7 +411,7 @@ class ConnectionLost(NetworkError):
 class TLSError(NetworkError):
     """The TLS handshake failed, or the certificate was not accepted."""
 
-    default_stage = Stage.TLS
+    default_stage: ClassVar[Stage | None] = Stage.TLS
     is_transient = False
 
 
@@ -441,7 +441,7 @@ class BusyError(MailError):
 class InputError(MailError, ValueError):
     """A value that the caller supplied cannot be used; nothing was sent."""
 
-    default_stage = Stage.INPUT
+    default_stage: ClassVar[Stage | None] = Stage.INPUT
 
 
 class AddressSyntaxError(InputError):
@@ -490,7 +490,7 @@ class FolderError(MailError):
         path: the file or directory concerned.
     """
 
-    default_stage = Stage.DELIVERY
+    default_stage: ClassVar[Stage | None] = Stage.DELIVERY
 
     def __init__(self, problem: str, *, path: str = "", cure: str = "", is_transient: bool = False) -> None:
         super().__init__(problem, cure=cure)
@@ -509,7 +509,7 @@ class MissingExtra(MailError, ImportError):
         extra: the name of the extra of asyncmail that brings it.
     """
 
-    default_stage = Stage.INPUT
+    default_stage: ClassVar[Stage | None] = Stage.INPUT
 
     def __init__(self, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs an extra", cure=f"pip install 'asyncmail[{extra}]'")

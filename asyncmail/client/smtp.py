@@ -184,7 +184,7 @@ class SMTPClient:
         self._stream = stream
         self._has_begun = False
         self._credentials = credentials_for(self._url, options.get("username"), options.get("password"))
-        self.protocol = ClientProtocol(
+        self.protocol: ClientProtocol = ClientProtocol(
             lmtp=self._url.protocol is MailProtocol.LMTP,
             limits=options.get("limits"),
             trace=options.get("trace"),

@@ -199,7 +199,7 @@ class Delivery:
         self._is_over = False
         # A cancelled task may call `discard` while the thread it started still writes.
         self._lock = threading.Lock()
-        self.octets = 0
+        self.octets: int = 0
 
     def __repr__(self) -> str:
         return f"<Delivery into {printable(self._files.path)!r}, {self.octets} octets>"

@@ -63,9 +63,9 @@ class TextField:
     __slots__ = ("_text", "name", "names")
 
     def __init__(self, name: str, source: str, language: Language) -> None:
-        self.name = name
+        self.name: str = name
         self._text = language.compile(source)
-        self.names = self._text.names
+        self.names: tuple[str, ...] = self._text.names
 
     def __call__(self, fields: Mapping[str, object]) -> bytes:
         text = self._text(fields)
@@ -79,7 +79,7 @@ class UriField:
     __slots__ = ("_parts", "name", "names")
 
     def __init__(self, name: str, source: str, language: Language) -> None:
-        self.name = name
+        self.name: str = name
         pieces = language.split(source)
         # Literal text, or a placeholder and whether it is a URI by itself.
         self._parts: list[str | tuple[Text, bool]] = []
@@ -89,7 +89,7 @@ class UriField:
                 self._parts.append((language.compile(piece), is_whole))
             else:
                 self._parts.append(piece)
-        self.names = _names([part[0] for part in self._parts if not isinstance(part, str)])
+        self.names: tuple[str, ...] = _names([part[0] for part in self._parts if not isinstance(part, str)])
 
     def __call__(self, fields: Mapping[str, object]) -> bytes:
         value = "".join(
@@ -120,7 +120,7 @@ class AddressField:
     __slots__ = ("_entries", "_fixed", "name", "names")
 
     def __init__(self, name: str, source: str, language: Language) -> None:
-        self.name = name
+        self.name: str = name
         pieces = language.split(source)
         # To find out the structure, a word that is nowhere else stands for each placeholder, and an address of that
         # word where nothing but an address can stand.
@@ -153,7 +153,7 @@ class AddressField:
             )
             for mailbox in parsed
         ]
-        self.names = _names([part for entry in self._entries for part in entry[:2]])
+        self.names: tuple[str, ...] = _names([part for entry in self._entries for part in entry[:2]])
         self._fixed: tuple[list[Mailbox], bytes] | None = None
         if not self.names:
             self._fixed = self.render({})
@@ -208,7 +208,7 @@ class _Joined:
 
     def __init__(self, parts: list[str | Text]) -> None:
         self._parts = parts
-        self.names = _names([part for part in parts if not isinstance(part, str)])
+        self.names: tuple[str, ...] = _names([part for part in parts if not isinstance(part, str)])
 
     def __call__(self, fields: Mapping[str, object]) -> str:
         return "".join([part if isinstance(part, str) else part(fields) for part in self._parts])

@@ -69,7 +69,7 @@ class BackgroundTask:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.is_done = False
+        self.is_done: bool = False
         self._cancel: Callable[[], object] = lambda: None
         self._waiters: list[Waiter] = []
 

@@ -49,11 +49,11 @@ class Connection(Generic[EventT_co]):
     __slots__ = ("_busy", "is_usable", "protocol", "stream", "unsent_octets")
 
     def __init__(self, stream: ByteStream, protocol: SansIOProtocol[EventT_co]) -> None:
-        self.stream = stream
-        self.protocol = protocol
-        self.is_usable = True
+        self.stream: ByteStream = stream
+        self.protocol: SansIOProtocol[EventT_co] = protocol
+        self.is_usable: bool = True
         """Neither closed nor given up."""
-        self.unsent_octets = 0
+        self.unsent_octets: int = 0
         """Of what the protocol object had to say, the last octets that certainly did not leave."""
         self._busy = False
 

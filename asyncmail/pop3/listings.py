@@ -72,7 +72,7 @@ class Listing(list[L]):
 
     def __init__(self, items: Iterable[L] = (), malformed: tuple[str, ...] = ()) -> None:
         super().__init__(items)
-        self.malformed = malformed
+        self.malformed: tuple[str, ...] = malformed
 
 
 def parse_maildrop_status(text: str) -> MaildropStatus:

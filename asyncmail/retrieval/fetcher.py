@@ -128,7 +128,7 @@ class Fetcher:
                 names.add(name_of(url))
                 self._indexes[url] = index
         self._is_running = False
-        self.progress = Progress(maildrops=len(self._indexes) + len(self._unusable))
+        self.progress: Progress = Progress(maildrops=len(self._indexes) + len(self._unusable))
         """Counters of the present run, or else of the last one."""
 
     def __repr__(self) -> str:

@@ -75,7 +75,7 @@ class MaildropFetch:
         self._octets = 0
         self._deleted = 0
         self._refusal: MailError | None = None
-        self.has_answered = False
+        self.has_answered: bool = False
 
     async def run(self, opened: Callable[[], None]) -> FetchReport:
         """Fetch it.

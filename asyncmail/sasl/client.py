@@ -36,7 +36,7 @@ class ClientMechanism(ABC):
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self.is_complete = False
+        self.is_complete: bool = False
 
     def __repr__(self) -> str:
         state = "complete" if self.is_complete else "incomplete"
@@ -104,7 +104,7 @@ class LoginClient(ClientMechanism):
         if not self._answers:
             raise self._refuse("the server sent a third prompt")
         answer = self._answers.pop()
-        self.is_complete = not self._answers
+        self.is_complete: bool = not self._answers
         return answer.encode()
 
 

@@ -106,6 +106,8 @@ class DKIMSigner:
         "selector",
     )
 
+    algorithm: str
+
     def __init__(
         self,
         *,
@@ -118,12 +120,12 @@ class DKIMSigner:
         identity: str = "",
         expires_after: float | None = None,
     ) -> None:
-        self.domain = check_forward_path(f"x@{domain}")[2:]
+        self.domain: str = check_forward_path(f"x@{domain}")[2:]
         if not _SELECTOR.fullmatch(selector):
             raise InputError(
                 f"{printable(selector)!r} is not a DKIM selector", cure="use letters, digits, hyphens"
             )
-        self.selector = selector
+        self.selector: str = selector
         if canonicalization not in get_args(Canonicalization):
             raise InputError(
                 f"there is no canonicalization {printable(canonicalization)!r}", cure="use relaxed/relaxed"

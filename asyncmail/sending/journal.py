@@ -90,7 +90,7 @@ class Journal:
         self._end = 0  # octets of the file, once all lines are written
         self._failure: FolderError | None = None
         self._unanswered: dict[str, int] = {}  # recipients of messages that have no outcome in this run
-        self.id = ""
+        self.id: str = ""
         """Random, made with the journal; what the Message-IDs are made of."""
 
     def __repr__(self) -> str:

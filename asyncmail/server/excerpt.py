@@ -20,7 +20,7 @@ class Excerpt:
         self._lines = lines
         self._in_header = True
         self._tail = b"\r\n"  # of what came before; a message may begin with the blank line
-        self.is_complete = False
+        self.is_complete: bool = False
         """Whether what follows is not asked for."""
 
     def take(self, piece: bytes) -> bytes:

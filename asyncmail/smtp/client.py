@@ -92,10 +92,10 @@ class ClientProtocol:
     def __init__(
         self, *, lmtp: bool = False, limits: ClientLimits | None = None, trace: Trace | None = None
     ) -> None:
-        self.lmtp = lmtp
-        self.trace = trace
-        self.extensions = Extensions()
-        self.octets_sent = 0
+        self.lmtp: bool = lmtp
+        self.trace: Trace | None = trace
+        self.extensions: Extensions = Extensions()
+        self.octets_sent: int = 0
         """Octets of output so far."""
         self._limits = limits or ClientLimits()
         self._lines: deque[bytes] = deque()  # received and not read yet, without LF

@@ -16,7 +16,7 @@ class Extensions(Mapping[str, str]):
     __slots__ = ("_keywords", "domain", "mechanisms", "pipelining", "size")
 
     def __init__(self, domain: str = "", keywords: Mapping[str, str] | None = None) -> None:
-        self.domain = domain
+        self.domain: str = domain
         self._keywords = {keyword.upper(): parameters for keyword, parameters in (keywords or {}).items()}
         self.pipelining: bool = "PIPELINING" in self._keywords
         """Commands may be sent in groups (RFC 2920)."""

@@ -97,13 +97,13 @@ class Transaction:
             for recipient in recipients:
                 if not recipient.isascii():
                     check_forward_path(recipient)
-        self.sender = sender
-        self.recipients = recipients
-        self.content = content if is_normalized else normalize_newlines(content)
-        self.eight_bit = eight_bit
-        self.smtputf8 = smtputf8
-        self.tag = tag
-        self.index = index
+        self.sender: str = sender
+        self.recipients: Sequence[str] = recipients
+        self.content: bytes = content if is_normalized else normalize_newlines(content)
+        self.eight_bit: bool = eight_bit
+        self.smtputf8: bool = smtputf8
+        self.tag: str = tag
+        self.index: int | None = index
 
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
@@ -206,7 +206,7 @@ class Pipeline:
     ) -> None:
         self.outcomes: list[tuple[Transaction, Outcome]] = []
         self.unsent: list[Transaction] = []
-        self.is_closing = False
+        self.is_closing: bool = False
         """The server has said 421, or the session ended: submit nothing more."""
         self.goodbye: Reply | None = None
         """That 421."""

@@ -8,6 +8,7 @@ The server's state moves only when it answers.
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING, ClassVar
 
 from .commands import (
     Auth,
@@ -30,6 +31,9 @@ from .commands import (
     Vrfy,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "CLIENT_ANSWERS",
     "CLIENT_SENDS",
@@ -43,14 +47,12 @@ __all__ = [
 
 
 class _State(enum.Enum):
-    # The tables are looked up for each command, and Enum's own hash is that of the name, computed in Python.
-    __hash__ = object.__hash__
+    # Every move looks up the tables, and Enum's own hash is that of the name, computed in Python.
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
 
 class ClientState(_State):
     """What a client may do next."""
-
-    __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
 
     GREETING = "greeting"  # the server speaks first
     REFUSED = "refused"  # by the greeting: only QUIT may follow
@@ -75,8 +77,6 @@ class ClientState(_State):
 class ServerState(_State):
     """What a server may receive next."""
 
-    __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
-
     GREETING = "greeting"  # the server speaks first
     REFUSED = "refused"  # by the greeting: QUIT is due
     HELLO = "hello"
@@ -94,8 +94,6 @@ class ServerState(_State):
 
 class Answer(_State):
     """The classes of replies that moves depend on (RFC 5321 §4.2.1)."""
-
-    __hash__ = object.__hash__  # that of Enum is not native, and every move looks up the tables
 
     POSITIVE = 2
     INTERMEDIATE = 3

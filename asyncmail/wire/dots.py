@@ -48,7 +48,7 @@ class DotUnstuffer:
 
     def __init__(self) -> None:
         self._at_line_start = True
-        self.finished = False
+        self.finished: bool = False
 
     def take(self, buffer: ReceiveBuffer) -> bytes:
         """Take what can be decoded now.

@@ -39,7 +39,7 @@ class NewlineNormalizer:
 
     def __init__(self) -> None:
         self._held = b""
-        self.repaired = False
+        self.repaired: bool = False
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the next octets; a CR at the very end is held until it is known what follows."""
