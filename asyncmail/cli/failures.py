@@ -84,7 +84,7 @@ def _status_of(command: Callable[[], bool]) -> int:
         # Who read the output has gone. Python would complain when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
+    except (Exception, BaseExceptionGroup) as error:
         return _status_of_failure(_first(error))
     return status
 

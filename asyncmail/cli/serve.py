@@ -88,10 +88,10 @@ def serve(
 
     async def run() -> None:
         async with smtp, pop3:
-            _announce(smtp, pop3, directory, users)
-            if not is_local:
-                warn("whoever can reach this machine can deposit mail here")
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                _announce(smtp, pop3, directory, users)
+                if not is_local:
+                    warn("whoever can reach this machine can deposit mail here")
                 await anext(signals)
                 note("ending", "yellow")
 
