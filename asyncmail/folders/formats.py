@@ -72,21 +72,36 @@ class Format(ABC):
         """Lock the folder; `mailbox.ExternalClashError` if another program has."""
 
     @abstractmethod
-    def list_keys(self) -> list[str]: ...
+    def list_keys(self) -> list[str]:
+        """Return the key of each message, in order."""
+
     @abstractmethod
-    def read(self, key: str) -> bytes: ...
+    def read(self, key: str) -> bytes:
+        """Return a message with the line endings it has in the folder."""
+
     @abstractmethod
-    def append(self, content: bytes, flags: frozenset[Flag]) -> str: ...
+    def append(self, content: bytes, flags: frozenset[Flag]) -> str:
+        """Add a message and return its key."""
+
     @abstractmethod
-    def flags(self, key: str) -> frozenset[Flag]: ...
+    def flags(self, key: str) -> frozenset[Flag]:
+        """Return the flags of a message."""
+
     @abstractmethod
-    def set_flags(self, key: str, flags: frozenset[Flag]) -> None: ...
+    def set_flags(self, key: str, flags: frozenset[Flag]) -> None:
+        """Replace the flags of a message."""
+
     @abstractmethod
-    def remove(self, key: str) -> None: ...
+    def remove(self, key: str) -> None:
+        """Remove a message."""
+
     @abstractmethod
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Bring all changes to the disk."""
+
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Bring all changes to the disk, unlock the folder and let go of it."""
 
 
 class MaildirFormat(Format):

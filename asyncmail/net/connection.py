@@ -29,13 +29,26 @@ class SansIOProtocol(Protocol[EventT_co]):
     """What the four protocol objects have in common."""
 
     @property
-    def in_flight(self) -> Sequence[object]: ...
-    def receive_data(self, data: bytes) -> None: ...
-    def receive_eof(self) -> None: ...
-    def next_event(self) -> EventT_co | Signal: ...
-    def data_to_send(self) -> list[bytes]: ...
-    def send_failed(self) -> None: ...
-    def start_tls(self) -> None: ...
+    def in_flight(self) -> Sequence[object]:
+        """What was sent and not answered yet, oldest first."""
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what was read."""
+
+    def receive_eof(self) -> None:
+        """Note that nothing more will come."""
+
+    def next_event(self) -> EventT_co | Signal:
+        """Return what happened next, or why nothing has."""
+
+    def data_to_send(self) -> list[bytes]:
+        """Return what is to be written, and forget it."""
+
+    def send_failed(self) -> None:
+        """Note that output was lost: nothing more can be sent."""
+
+    def start_tls(self) -> None:
+        """Note that TLS starts now."""
 
 
 class Connection(Generic[EventT_co]):
