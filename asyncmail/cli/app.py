@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "run"]
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="asyncmail",
     no_args_is_help=True,
     add_completion=False,
@@ -44,8 +44,8 @@ def about(
     """Send mail, send it in bulk, fetch many maildrops, and try it all without a mail server."""
 
 
-for command in (demo, send, bulk, fetch, serve):
-    app.command()(guarded(command))
+for _command in (demo, send, bulk, fetch, serve):
+    app.command()(guarded(_command))
 
 
 def run(arguments: Sequence[str]) -> int:
