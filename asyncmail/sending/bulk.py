@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from ..errors import ExtensionRequired, MailError
-from ..message import prepare
+from ..errors import BusyError, MailError
+from ..message import Parcel, prepare
 from ..net import BackgroundTask, Waiter, spawn
 from ..smtp import Outcome
-from .job import Job, undelivered
+from .job import Job, is_about_message, undelivered
 
 if TYPE_CHECKING:
-    from ..message import MessageLike, Parcel
+    from ..message import MessageLike
 
-__all__ = ["Bulk"]
+__all__ = ["Bulk", "Outcomes"]
+
+
+class Outcomes(AsyncIterator[Outcome]):
+    """What `Mailer.send_many` returns; once nobody has it any more, what has not been begun is withdrawn.
+
+    An asynchronous generator would need the event loop to find that out, and Trio complains about those.
+    """
+
+    __slots__ = ("_bulk",)
+
+    def __init__(self, bulk: Bulk) -> None:
+        self._bulk = bulk
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        return await self._bulk.next()
+
+    async def aclose(self) -> None:
+        """Withdraw what has not been begun."""
+        self._bulk.close()
+
+    def __del__(self) -> None:
+        self._bulk.close()
 
 
 class Bulk:
@@ -25,7 +51,7 @@ class Bulk:
     Args:
         messages: taken one by one as there is room.
         submit: hands a job to the pool.
-        most: jobs that may be under way.
+        most: messages that may be under way, or done and not yet asked for.
     """
 
     def __init__(
@@ -39,74 +65,91 @@ class Bulk:
         self._most = most
         self._under_way: set[Job] = set()
         self._outcomes: deque[Outcome] = deque()
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._next_index = 0
         self._exhausted = False
+        self._feed: Callable[[], None] = self._start
         self._news: Waiter | None = None  # for who waits for outcomes
         self._room: Waiter | None = None  # for the feeder of an asynchronous source
         self._feeder: BackgroundTask | None = None
 
-    async def outcomes(self) -> AsyncIterator[Outcome]:
-        """Yield outcomes until the source is exhausted and everything is known.
+    async def next(self) -> Outcome:
+        """Return an outcome as soon as there is one.
 
         Raises:
-            MailError: no session could be had; all that was taken from the source has been reported before.
+            StopAsyncIteration: the source is exhausted and everything has been returned.
+            MailError: no session could be had; all that was taken from the source has been returned before.
+            BusyError: another task is in this call.
+            Exception: what the source raised; all that it gave before has been returned.
         """
-        feed = self._start()
+        if self._news is not None:
+            raise BusyError("another task is waiting for the next outcome", cure="let one task iterate")
         while True:
-            if self._failure is None:
-                feed()
-            while self._outcomes:
-                yield self._outcomes.popleft()
-            if self._under_way or not (self._exhausted or self._failure):
-                if not self._outcomes:
-                    self._news = Waiter()
-                    await self._news.wait()
-            elif self._failure is not None:
-                raise self._failure
-            else:
-                return
+            if self._failure is None and not self._exhausted:
+                self._feed()
+            if self._outcomes:
+                return self._outcomes.popleft()
+            if not self._under_way:
+                if self._failure is not None:
+                    raise self._failure
+                if self._exhausted:
+                    raise StopAsyncIteration
+            self._news = Waiter()
+            try:
+                await self._news.wait()
+            finally:
+                self._news = None
 
     def close(self) -> None:
         """Withdraw what has not been begun."""
         for job in self._under_way:
             job.is_withdrawn = True
+        self._under_way.clear()
+        self._exhausted = True
         if self._feeder is not None:
             self._feeder.cancel()
 
-    def _start(self) -> Callable[[], None]:
-        """Return what is to be called when there may be room for more."""
+    @property
+    def _has_room(self) -> bool:
+        return len(self._under_way) + len(self._outcomes) < self._most
+
+    def _start(self) -> None:
         if isinstance(self._messages, AsyncIterable):
+            self._feed = self._wake_feeder
             self._feeder = spawn(self._feed_from, self._messages, name="asyncmail send_many source")
-            return self._wake_feeder
-        return partial(self._feed, iter(self._messages))
+        else:
+            self._feed = partial(self._take_from, iter(self._messages))
+            self._feed()
 
-    def _feed(self, source: Iterator[Parcel | MessageLike | bytes]) -> None:
-        while len(self._under_way) < self._most and not self._exhausted:
-            try:
-                message = next(source)
-            except StopIteration:
-                self._exhausted = True
-                return
-            self._take(message)
-
-    async def _feed_from(self, source: AsyncIterable[Parcel | MessageLike | bytes]) -> None:
+    def _take_from(self, source: Iterator[Parcel | MessageLike | bytes]) -> None:
         try:
-            async for message in source:
-                self._take(message)
-                while len(self._under_way) >= self._most:
-                    self._room = Waiter()
-                    await self._room.wait()
-                if self._failure is not None:
-                    return
+            while self._has_room and self._failure is None:
+                self._take(next(source))
+        except StopIteration:
             self._exhausted = True
         except Exception as error:
             self._failure = error
+
+    async def _feed_from(self, source: AsyncIterable[Parcel | MessageLike | bytes]) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                if isinstance(source, AsyncGenerator):
+                    await stack.enter_async_context(aclosing(source))
+                async for message in source:
+                    self._take(message)
+                    while not self._has_room:
+                        self._room = Waiter()
+                        await self._room.wait()
+                    if self._failure is not None:
+                        return
+            self._exhausted = True
+        except Exception as error:
+            self._failure = self._failure or error
         finally:
             self._notify()
 
     def _wake_feeder(self) -> None:
-        if self._room is not None and len(self._under_way) < self._most:
+        if self._room is not None and self._has_room:
             self._room.set()
 
     def _take(self, message: Parcel | MessageLike | bytes) -> None:
@@ -115,23 +158,26 @@ class Bulk:
         try:
             prepared = prepare(message)
         except MailError as error:
-            self._outcomes.append(Outcome(sender="", recipients=(), error=error, index=index))
+            tag = message.tag if isinstance(message, Parcel) else ""
+            self._outcomes.append(Outcome(sender="", recipients=(), error=error, index=index, tag=tag))
             self._notify()
             return
         job = Job(prepared, self._finish, index)
         self._under_way.add(job)
-        self._submit(job)
+        try:
+            self._submit(job)
+        except MailError as error:
+            self._finish(job, error)
 
     def _finish(self, job: Job, result: Outcome | MailError) -> None:
         self._under_way.discard(job)
         if isinstance(result, MailError):
-            if not isinstance(result, ExtensionRequired):
+            if not is_about_message(result):
                 self._failure = self._failure or result
             result = undelivered(job, result)
         self._outcomes.append(result)
         self._notify()
 
     def _notify(self) -> None:
-        news, self._news = self._news, None
-        if news is not None:
-            news.set()
+        if self._news is not None:
+            self._news.set()

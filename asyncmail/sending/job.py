@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ExtensionRequired, MailError, Stage
+from ..errors import AddressSyntaxError, ExtensionRequired, MailError, MessageError, Stage
 from ..smtp import Outcome, RecipientOutcome, Status
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..message import Prepared
 
-__all__ = ["Job", "undelivered"]
+__all__ = ["Job", "is_about_message", "undelivered"]
 
 
 class Job:
@@ -40,9 +40,14 @@ class Job:
         self._finish(self, result)
 
 
+def is_about_message(error: MailError) -> bool:
+    """Whether an error tells of one message, and nothing of how others will fare."""
+    return isinstance(error, ExtensionRequired | MessageError | AddressSyntaxError)
+
+
 def undelivered(job: Job, error: MailError) -> Outcome:
     """The outcome of a message that no server was asked about: refused if it can never be sent, else deferred."""
-    status = Status.REFUSED if isinstance(error, ExtensionRequired) else Status.DEFERRED
+    status = Status.REFUSED if is_about_message(error) else Status.DEFERRED
     envelope = job.prepared.envelope
     stage = error.stage or Stage.CONNECT
     return Outcome(

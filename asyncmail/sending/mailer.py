@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -9,12 +10,12 @@ from ..client.smtp import SMTPClient, SMTPOptions, parse_server
 from ..errors import MailError
 from ..message import prepare
 from ..net import ServerURL, Waiter
-from .bulk import Bulk
+from .bulk import Bulk, Outcomes
 from .job import Job
 from .pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+    from collections.abc import AsyncIterable, Iterable
     from types import TracebackType
 
     from ..message import Addresses, AddressLike, MessageLike, Parcel
@@ -51,7 +52,9 @@ class Mailer:
         **options: Unpack[SMTPOptions],
     ) -> None:
         self._url = parse_server(server)
-        self._pool = Pool(partial(SMTPClient, self._url, **options), connections, pool or PoolLimits())
+        make_client = partial(SMTPClient, self._url, **options)
+        make_client()  # which finds out now what is wrong with the arguments
+        self._pool = Pool(make_client, connections, pool or PoolLimits())
 
     def __repr__(self) -> str:
         return f"<Mailer {self._url}, {self._pool!r}>"
@@ -125,26 +128,23 @@ class Mailer:
             raise
         result = results[0]
         if isinstance(result, MailError):
-            raise result
+            # Others may wait for the same, and raising an exception changes it.
+            raise copy(result) from result.__cause__
         return result
 
-    async def send_many(
+    def send_many(
         self, messages: Iterable[Parcel | MessageLike | bytes] | AsyncIterable[Parcel | MessageLike | bytes]
-    ) -> AsyncGenerator[Outcome, None]:
+    ) -> Outcomes:
         """Send messages as fast as the connections take them, and yield what became of each.
 
-        Memory is bounded: the next messages are taken from `messages` only as earlier ones are done. Outcomes come in
-        the order in which they are known; `outcome.index` is the position in the input. A message that cannot be sent
-        at all has an outcome with an `error` like any other.
+        Memory is bounded: the next messages are taken from `messages` only as outcomes of earlier ones are taken here.
+        Outcomes come in the order in which they are known; `outcome.index` is the position in the input. A message
+        that cannot be sent at all has an outcome with an `error` like any other.
 
         Raises:
             MailError: no session can be had any more. Before that, every message that was taken has been reported.
+            Exception: what `messages` raised. Before that, every message that it gave has been reported.
 
         Leaving the loop early withdraws what has not been begun.
         """
-        bulk = Bulk(messages, self._pool.submit, self._pool.capacity)
-        try:
-            async for outcome in bulk.outcomes():
-                yield outcome
-        finally:
-            bulk.close()
+        return Outcomes(Bulk(messages, self._pool.submit, self._pool.capacity))

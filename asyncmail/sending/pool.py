@@ -6,8 +6,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import anyio
+
 from ..errors import ClosedError, InputError, MailError
-from ..net import Waiter
+from ..net import now
 from .job import undelivered
 from .worker import Worker
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from .job import Job
 
 __all__ = ["Pool", "PoolLimits"]
+
+_LONGEST_PAUSE = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +34,9 @@ class PoolLimits:
         messages_per_connection: after so many a connection is closed; None for no such limit.
         idle_seconds: after so long an idle connection is closed; servers may do so after five minutes
             (RFC 5321 §4.5.3.2.7).
-        attempts: how often a message is tried that did not reach the server, and how often to connect in a row.
+        attempts: how often a message is tried at which the connection was lost, and how often to connect in a row.
         pause_seconds: before the second attempt to connect; doubled for each further one.
+        chunking: use BDAT where the server offers CHUNKING.
     """
 
     window: int = 64
@@ -40,11 +45,17 @@ class PoolLimits:
     idle_seconds: float = 60.0
     attempts: int = 3
     pause_seconds: float = 0.5
+    chunking: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("window", "window_octets", "attempts"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}", cure="use a number of at least 1")
+        for name in ("window", "window_octets", "attempts", "messages_per_connection"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}", cure="use a number of at least 1")
+        for name in ("idle_seconds", "pause_seconds"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise InputError(f"{name} is {value}", cure="use a number of seconds")
 
 
 class Pool:
@@ -61,13 +72,15 @@ class Pool:
             raise InputError(f"connections is {connections}", cure="use a number of at least 1")
         self.limits = limits
         self.is_closing = False
+        self._is_aborted = False
         self._make_client = make_client
         self._connections = connections
         self._queue: deque[Job] = deque()
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
-        self._failures = 0  # attempts to connect that failed in a row
-        self._all_ended: Waiter | None = None
+        self._failures = 0  # sessions in a row that answered for no message
+        self._not_before = 0.0  # the next attempt after those
+        self._ended: anyio.Event | None = None
 
     def __repr__(self) -> str:
         return (
@@ -101,13 +114,13 @@ class Pool:
         self.is_closing = True
         for worker in self._idle:
             worker.wake()
-        if self._workers:
-            self._all_ended = Waiter()
-            await self._all_ended.wait()
+        while self._workers:
+            self._ended = self._ended or anyio.Event()
+            await self._ended.wait()
 
     def abort(self) -> None:
         """End now."""
-        self.is_closing = True
+        self.is_closing = self._is_aborted = True
         for worker in list(self._workers):
             worker.abort()
         self._fail_all(ClosedError("the mailer was closed"))
@@ -117,6 +130,8 @@ class Pool:
     @property
     def has_jobs(self) -> bool:
         """Whether anything waits."""
+        while self._queue and self._queue[0].is_withdrawn:
+            self._queue.popleft()
         return bool(self._queue)
 
     def take_job(self) -> Job | None:
@@ -130,8 +145,7 @@ class Pool:
     def put_back(self, jobs: list[Job], error: MailError) -> None:
         """Queue jobs again, in front, that came to nothing because their connection did."""
         for job in reversed(jobs):
-            job.attempts += 1
-            if self.is_closing and not self._workers:
+            if self._is_aborted:
                 job.finish(error)
             elif job.attempts < self.limits.attempts:
                 self._queue.appendleft(job)
@@ -149,26 +163,43 @@ class Pool:
 
     def connected(self) -> None:
         """A worker has its session."""
+        self._staff()
+
+    def answered(self) -> None:
+        """A worker has the first answer for a message: sessions are of use."""
         self._failures = 0
         self._staff()
 
-    def ended(self, worker: Worker, *, failed: MailError | None = None) -> None:
-        """A worker is done; `failed` is why it got no session. The last one that fails tells those who wait."""
+    def ended(self, worker: Worker, *, failed: MailError | None = None, is_final: bool = False) -> None:
+        """A worker is done.
+
+        Args:
+            failed: why its session answered for no message.
+            is_final: another attempt would fail as well.
+        """
         self._workers.discard(worker)
         if failed is not None:
             self._failures += 1
-            if not self._workers and (not failed.is_transient or self._failures >= self.limits.attempts):
+            pause = self.limits.pause_seconds * 2 ** min(self._failures - 1, 16)
+            self._not_before = now() + min(pause, _LONGEST_PAUSE)
+            # The last one tells those who wait.
+            if not self._workers and (is_final or self._failures >= self.limits.attempts):
                 self._failures = 0
                 self._fail_all(failed)
         self._staff()
-        if not self._workers and self._all_ended is not None:
-            self._all_ended.set()
+        if not self._workers and self._ended is not None:
+            ended, self._ended = self._ended, None
+            ended.set()
 
     def _staff(self) -> None:
-        """Start a connection if there is work for one more; while connecting fails, one at a time tries."""
-        if not self._queue or len(self._workers) >= (1 if self._failures else self._connections):
+        """Start a connection if there is work for one more; after a failure, not at once, and only one."""
+        if self._is_aborted or len(self._workers) >= self._connections or not self.has_jobs:
             return
-        pause = self.limits.pause_seconds * 2 ** (self._failures - 1) if self._failures else 0.0
+        pause = 0.0
+        if self._failures:
+            pause = max(self._not_before - now(), 0.0)
+            if self._workers and (pause or not all(worker.is_connected for worker in self._workers)):
+                return
         self._workers.add(Worker(self, self._make_client(), pause))
 
     def _fail_all(self, error: MailError) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ..client.smtp import SMTPClient, make_transaction
-from ..errors import ClosedError, ExtensionRequired, MailError
+from ..errors import ClosedError, MailError, MessageError
 from ..net import BackgroundTask, Waiter, spawn
 from ..smtp import Pipeline, Transaction
 
@@ -34,17 +34,15 @@ class Worker:
         self._pause = pause
         self._jobs: dict[Transaction, Job] = {}
         self._taken = 0
+        self._has_answers = False
+        self.is_connected = False
+        """Whether it has, or had, a session."""
         self._idle: Waiter | None = None
         self._task: BackgroundTask = spawn(self._run, name="asyncmail connection")
 
     def __repr__(self) -> str:
         state = "idle" if self._idle else f"{len(self._jobs)} under way"
         return f"<Worker {state}, {self._client!r}>"
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether its session is open."""
-        return self._client.is_usable
 
     def wake(self) -> None:
         """There is a job, or the pool is closing."""
@@ -57,37 +55,44 @@ class Worker:
         self._task.cancel()
 
     async def _run(self) -> None:
+        pool = self._pool
         try:
             await anyio.sleep(self._pause)
-            await self._client.connect()
-        except MailError as error:
-            self._pool.ended(self, failed=error)
+            if pool.has_jobs:  # else others have seen to them
+                await self._client.connect()
+                self.is_connected = True
+                pool.connected()
+                await self._work()
+        except Exception as error:
+            failed = error if isinstance(error, MailError) else MailError(f"sending failed: {error!r}")
+            # What ends a session that was good may not come again.
+            is_final = not self.is_connected and not failed.is_transient
+            pool.ended(self, failed=None if self._has_answers else failed, is_final=is_final)
+            if failed is not error:
+                raise
         except BaseException:
-            self._pool.ended(self, failed=ClosedError("the mailer was closed"))
+            pool.ended(self, failed=ClosedError("the mailer was closed"), is_final=True)
             raise
         else:
-            self._pool.connected()
-            await self._work()
+            pool.ended(self)
 
     async def _work(self) -> None:
         limits = self._pool.limits
-        pipeline = Pipeline(self._client.protocol, window=limits.window, window_octets=limits.window_octets)
+        pipeline = Pipeline(
+            self._client.protocol,
+            window=limits.window,
+            window_octets=limits.window_octets,
+            chunking=limits.chunking,
+        )
         try:
             while await self._has_work(pipeline):
                 await self._client.run(pipeline, partial(self._go_on, pipeline))
         except BaseException as error:
-            self._client.abort()
             self._give_back(
                 pipeline, error if isinstance(error, MailError) else ClosedError("the mailer was closed")
             )
-            self._pool.ended(self)
-            if not isinstance(error, MailError):
-                raise
-        else:
-            self._give_back(pipeline, ClosedError("the server ended the session"))
-            # Whoever waits need not wait for the goodbye.
-            self._pool.ended(self)
-            await self._client.aclose()
+            raise
+        await self._client.aclose()
 
     async def _has_work(self, pipeline: Pipeline) -> bool:
         """Wait until there is something to send; False once the session is to end."""
@@ -97,11 +102,11 @@ class Worker:
                 return False
             self._idle = Waiter()
             pool.idle(self)
-            with anyio.move_on_after(pool.limits.idle_seconds):
+            with anyio.move_on_after(pool.limits.idle_seconds) as patience:
                 await self._idle.wait()
             self._idle = None
             pool.busy(self)
-            if not self._client.is_usable or not pool.has_jobs:
+            if not self._client.is_usable or (patience.cancelled_caught and not pool.has_jobs):
                 return False
         return True
 
@@ -124,8 +129,11 @@ class Worker:
     def _submit(self, pipeline: Pipeline, job: Job) -> None:
         try:
             transaction = make_transaction(job.prepared, self._client.extensions, job.index)
-        except ExtensionRequired as error:
+        except MailError as error:
             job.finish(error)
+            return
+        except Exception as error:  # somebody waits for this job
+            job.finish(MessageError(f"it cannot be encoded: {error!r}"))
             return
         self._taken += 1
         self._jobs[transaction] = job
@@ -133,11 +141,21 @@ class Worker:
         pipeline.advance()
 
     def _deliver(self, pipeline: Pipeline) -> None:
+        if not pipeline.outcomes:
+            return
         for transaction, outcome in pipeline.outcomes:
             self._jobs.pop(transaction).finish(outcome)
         pipeline.outcomes.clear()
+        if not self._has_answers:
+            self._has_answers = True
+            self._pool.answered()
 
     def _give_back(self, pipeline: Pipeline, error: MailError) -> None:
-        pipeline.abandon(error)
         self._deliver(pipeline)
-        self._pool.put_back([self._jobs.pop(transaction) for transaction in pipeline.unsent], error)
+        self._client.abandon(pipeline, error)
+        for transaction, outcome in pipeline.outcomes:
+            self._jobs.pop(transaction).finish(outcome)
+        unsent = [self._jobs.pop(transaction) for transaction in pipeline.unsent]
+        if unsent and not pipeline.outcomes:
+            unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened
+        self._pool.put_back(unsent, error)
