@@ -29,11 +29,11 @@ class Job:
     def __init__(
         self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
     ) -> None:
-        self.prepared = prepared
+        self.prepared: Prepared = prepared
         self._finish = finish
-        self.index = index
-        self.attempts = 0
-        self.is_withdrawn = False
+        self.index: int | None = index
+        self.attempts: int = 0
+        self.is_withdrawn: bool = False
 
     def finish(self, result: Outcome | MailError) -> None:
         """Tell who wants to know."""

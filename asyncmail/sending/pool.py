@@ -71,7 +71,7 @@ class Pool:
         if connections < 1:
             raise InputError(f"connections is {connections}", cure="use a number of at least 1")
         self.limits = limits
-        self.is_closing = False
+        self.is_closing: bool = False
         self._is_aborted = False
         self._make_client = make_client
         self._connections = connections

@@ -35,7 +35,7 @@ class Worker:
         self._jobs: dict[Transaction, Job] = {}
         self._taken = 0
         self._has_answers = False
-        self.is_connected = False
+        self.is_connected: bool = False
         """Whether it has, or had, a session."""
         self._idle: Waiter | None = None
         self._task: BackgroundTask = spawn(self._run, name="asyncmail connection")
