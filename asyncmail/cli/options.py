@@ -72,6 +72,7 @@ AllowCleartext = Annotated[
 Timeout = Annotated[
     float | None,
     typer.Option(
+        min=0.01,
         metavar="SECONDS",
         help="Wait so long for each answer; by default as long as the RFCs ask for.",
         rich_help_panel=_SESSION,

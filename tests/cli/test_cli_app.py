@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,7 +84,11 @@ def fail_with(error: BaseException) -> Callable[[], bool]:
     [
         (ConnectError("x\x1b[31m", cure="do y"), 1, "error: connect: x\\x1b[31m\n       do y\n"),
         (InputError("x"), 2, "error: input: x\n"),
-        (MissingExtra("dkim", "a key"), 2, "error: input: a key needs an extra\n       pip install 'asyncmail[dkim]'\n"),
+        (
+            MissingExtra("dkim", "a key"),
+            2,
+            "error: input: a key needs an extra\n       pip install 'asyncmail[dkim]'\n",
+        ),
         (ExceptionGroup("g", [ExceptionGroup("h", [InputError("x")])]), 2, "error: input: x\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130, "interrupted\n"),
@@ -109,14 +114,19 @@ def test_success_and_failure() -> None:
 
 
 def test_a_reader_that_goes_away() -> None:
-    program = "from asyncmail.cli import run; from asyncmail.cli.terminal import say; import asyncmail.cli.app as a, sys, typer\n"
-    program += "from asyncmail.cli.failures import guarded\n"
-    program += "app = typer.Typer(); app.command()(guarded(lambda: [say('x' * 1000) for _ in range(1000)] == []))\n"
-    program += "app([])"
+    program = """
+        import typer
+        from asyncmail.cli.failures import guarded
+        from asyncmail.cli.terminal import say
+        app = typer.Typer()
+        app.command()(guarded(lambda: all(say("x" * 1000) is None for _ in range(1000))))
+        app([])
+    """
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write) as closed:
-        end = subprocess.run([sys.executable, "-c", program], stdout=closed, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        end = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
     assert (end.returncode, end.stderr) == (1, "")
 
 
@@ -146,7 +156,9 @@ def test_bars_are_on_a_terminal_only() -> None:
     command = [sys.executable, "-m", "asyncmail", "demo", "--messages", "50", "--json"]
     terminal, other_end = pty.openpty()
     with os.fdopen(terminal, "rb", buffering=0) as shown:
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=other_end, env=os.environ | {"TERM": "xterm"})
+        result = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=other_end, env=os.environ | {"TERM": "xterm"}
+        )
         os.close(other_end)
         assert b"Retrieving" in shown.read(100_000)
     assert json.loads(result.stdout)["messages"] == 50

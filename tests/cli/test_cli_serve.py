@@ -6,15 +6,16 @@ import signal
 import smtplib
 import socket
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from asyncmail import ServerURL
 from asyncmail.cli import serve as module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from typing import Any
 
     from commandline import Command, Result
@@ -74,7 +75,9 @@ def received(port: int, user: str, password: str = "secret") -> list[bytes]:
 
 def test_what_is_sent_can_be_fetched(serve: Callable[..., Result], tmp_path: Path) -> None:
     def action(smtp: int, pop3: int) -> None:
-        send(smtp, "Ann@example.com", "ann@example.org", "bob@example.com", '"..x/y"@example.com', "postmaster")
+        send(
+            smtp, "Ann@example.com", "ann@example.org", "bob@example.com", '"..x/y"@example.com', "postmaster"
+        )
         send(smtp, "ann@example.com", user="anybody", password="secret", text="two")
         assert received(pop3, "ann") == [b"Subject: x\r\n\r\nx", b"Subject: two\r\n\r\ntwo"]
         assert received(pop3, "ANN@example.com") == received(pop3, "ann")
@@ -91,7 +94,12 @@ def test_what_is_sent_can_be_fetched(serve: Callable[..., Result], tmp_path: Pat
     assert "me@example.com to ann@example.com, 21 bytes: two" in out
     assert "asyncmail fetch pop3://ann:secret@127.0.0.1:" in out
     assert "ending" in err
-    assert sorted(path.name for path in tmp_path.joinpath("mail").iterdir()) == ["%2E.x%2Fy", "ann", "bob", "postmaster"]
+    assert sorted(path.name for path in tmp_path.joinpath("mail").iterdir()) == [
+        "%2E.x%2Fy",
+        "ann",
+        "bob",
+        "postmaster",
+    ]
 
 
 def test_named_users(serve: Callable[..., Result]) -> None:
@@ -131,7 +139,7 @@ def test_tls_and_a_transcript(serve: Callable[..., Result], authority: Authority
 
 
 def test_where_others_can_reach_it(serve: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.ServerURL, "is_loopback", False)
+    monkeypatch.setattr(ServerURL, "is_loopback", False)
     status, out, err = serve(lambda smtp, pop3: send(smtp, "ann@example.com"))
     assert status == 0
     assert "password secret" not in out
@@ -158,7 +166,11 @@ def test_a_message_that_cannot_be_stored(serve: Callable[..., Result], tmp_path:
         (("--tls-key", "x"), 2, ("input: there is a key and no certificate", "give --tls-cert")),
         (("--tls-cert", "none.pem"), 2, ("input: none.pem cannot be read", "check the path")),
         (("--user", "secret"), 2, ("input: a --user is not NAME:PASSWORD", "write --user ann:secret")),
-        (("--smtp-port", "{taken}"), 1, ("connect: cannot listen on", "the address is in use", "choose another port")),
+        (
+            ("--smtp-port", "{taken}"),
+            1,
+            ("connect: cannot listen on", "the address is in use", "choose another port"),
+        ),
         (("--directory", "/proc/nothing"), 1, ("delivery: /proc/nothing", "no such file or directory")),
         (("--host", "no host"), 2, ("input: ", "the host is neither a domain nor an IP address")),
     ],
