@@ -108,7 +108,8 @@ class POP3Options(TypedDict, total=False):
 class Sink(Protocol):
     """Where content can go: an open file, synchronous or not."""
 
-    def write(self, data: bytes, /) -> object | Awaitable[object]: ...
+    def write(self, data: bytes, /) -> object | Awaitable[object]:
+        """Take a piece of content."""
 
 
 class POP3Client:
