@@ -34,6 +34,8 @@ class Behaviour:
     """After BDAT without recipients the transaction stays open, and the next MAIL is answered 503."""
     goes_on: bool = False
     """DATA without recipients is answered 354."""
+    cannot_follow: bool = False
+    """MAIL is answered 503 while the client has not heard what became of the content before it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class ModelServer:
     taken: list[Taken] = field(default_factory=list)
     answers: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     """What was asked (MAIL and sender, RCPT and recipient, CONTENT and sender), and all that was answered."""
+    too_early: set[str] = field(default_factory=set)
+    """Answers that are no fault of what they answer."""
     closed: bool = False
 
     def __post_init__(self) -> None:
@@ -70,6 +74,12 @@ class ModelServer:
         self._chunk: tuple[int, bool] | None = None
         self._chunks = b""
         self._serial = 0
+        self._said = 0  # octets
+        self._said_of_content = 0  # octets, up to the last answer to content
+
+    @property
+    def _is_ahead(self) -> bool:
+        return self._said - len(self.output) < self._said_of_content
 
     def receive(self, data: bytes) -> None:
         if self.closed:
@@ -102,7 +112,11 @@ class ModelServer:
                     self._forget()
             case "MAIL":
                 self._last_mail = _path(line)
-                code = 503 if self._sender is not None else self.choose(USUALLY["MAIL"])
+                if self._sender is not None or (self.behaviour.cannot_follow and self._is_ahead):
+                    self.too_early.add(f"r{self._serial}")
+                    code = 503
+                else:
+                    code = self.choose(USUALLY["MAIL"])
                 if self._say("MAIL", self._last_mail, code) < 300:
                     self._forget()
                     self._sender = self._last_mail
@@ -165,6 +179,7 @@ class ModelServer:
         sender, recipients = self._sender, self._recipients
         self._forget()
         if not recipients:
+            assert content == b"", "nobody was to see this"
             self._say("CONTENT", self._last_mail, 554)
             return
         assert sender is not None
@@ -188,9 +203,13 @@ class ModelServer:
         text = f"r{self._serial}"
         self._serial += 1
         self.answers[what, whom].append(text)
+        line = b"%d %b\r\n" % (code, text.encode())
         if self._serial % 5 == 0:
-            self.output += b"%d-%b\r\n" % (code, text.encode())
-        self.output += b"%d %b\r\n" % (code, text.encode())
+            line = line.replace(b" ", b"-") + line
+        self.output += line
+        self._said += len(line)
+        if what == "CONTENT":
+            self._said_of_content = self._said
         self.closed = code == 421
         return code
 

@@ -18,6 +18,7 @@ from asyncmail.errors import ConnectionLost, MailError, RemoteProtocolError, Sta
 from asyncmail.smtp import (
     ClientProtocol,
     ConnectionEnded,
+    Mail,
     Outcome,
     Pipeline,
     ReplyReceived,
@@ -40,6 +41,7 @@ behaviours = st.builds(
     lmtp=st.sampled_from([False, False, True]),
     keeps_transaction=st.booleans(),
     goes_on=st.booleans(),
+    cannot_follow=st.sampled_from([False, False, True]),
 )
 contents = st.sampled_from(
     [b"", b"\r\n", b".\r\n", b"x\r\n", b"no end", b"\r\n.\r\nMAIL FROM:<>\r\n", b"bare\nLF\rCR\r\n", b"x" * 300]
@@ -60,6 +62,8 @@ class World:
     left: bytearray = field(default_factory=bytearray)  # all that reached the network
     arrived: int = 0  # of it, at the server
     heard: int = 0  # octets that the client got
+    refused: set[str] = field(default_factory=set)  # senders, for reasons of their own
+    ended_by_421: bool = False
 
     def run(self, transactions: list[Transaction]) -> None:
         waiting = list(transactions)
@@ -106,6 +110,8 @@ class World:
         del self.server.output[:some]
         self.heard += len(piece)
         self.client.receive_data(piece)
+        if self.heard == self.cut_down or (self.server.closed and not self.server.output):
+            self.client.receive_eof()
         return self.read()
 
     def read(self) -> bool:
@@ -113,6 +119,10 @@ class World:
             if isinstance(event, ConnectionEnded):
                 return False
             assert isinstance(event, ReplyReceived), event
+            code = event.reply.code
+            self.ended_by_421 = code == 421
+            if isinstance(event.command, Mail) and code >= 400 and code not in (421, 503):
+                self.refused.add(event.command.sender)
             self.pipeline.handle(event)
             if self.data.draw(st.booleans()):
                 self.pipeline.advance()
@@ -163,7 +173,7 @@ def test_each_outcome_is_what_happened(
     transactions = []
     for index in range(count):
         recipients = [f"t{index}r{n}@mx.example" for n in range(data.draw(st.sampled_from([1, 1, 2, 3, 7])))]
-        content = b"Message: %d\r\n\r\n" % index + data.draw(contents)
+        content = data.draw(contents) + b"\r\nMessage: %d\r\n\r\n" % index + data.draw(contents)
         transactions.append(Transaction(f"t{index}@client.example", recipients, content, index=index))
     world.run(transactions)
     check(world, transactions)
@@ -192,6 +202,7 @@ def check(world: World, transactions: list[Transaction]) -> None:
 
     for transaction in pipeline.unsent:
         assert not any((transaction.index, recipient) in taken for recipient in transaction.recipients)
+        assert world.ended_by_421 or transaction.sender not in world.refused
     for transaction, outcome in pipeline.outcomes:
         check_outcome(world, transaction, outcome)
         statuses = Counter(each.status for each in outcome.recipients)
@@ -227,3 +238,4 @@ def check_outcome(world: World, transaction: Transaction, outcome: Outcome) -> N
             Stage.CONTENT: ("CONTENT", transaction.sender),
         }[each.stage]
         assert each.reply.lines[0] in world.server.answers[asked]
+        assert each.reply.lines[0] not in world.server.too_early
