@@ -11,6 +11,7 @@ from asyncmail.cli import run as run_command
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from contextlib import ExitStack
 
     import pytest
@@ -58,6 +59,7 @@ class Receiver:
         self.received: list[ReceivedTransaction] = []
         self.replies: dict[str, Reply] = {}  # to RCPT, by recipient
         self.answer: Reply | None = None  # to the content
+        self.then: Callable[[], object] = lambda: None  # called when a message was received
 
     async def rcpt(self, transaction: ReceivedTransaction, recipient: str) -> Reply | None:
         return self.replies.get(recipient)
@@ -65,6 +67,7 @@ class Receiver:
     async def deliver(self, transaction: ReceivedTransaction) -> Reply | None:
         if self.answer is None:
             self.received.append(transaction)
+            self.then()
         return self.answer
 
     @property

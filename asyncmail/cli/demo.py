@@ -44,6 +44,7 @@ _SESSIONS = 16
 _BACKLOG = 10_000  # messages that the servers hold in memory at most, sent and not yet retrieved
 _PAUSE = 0.02  # seconds between looks for new mail that found none
 _DIGEST_OCTETS = 16
+_MOST_SHOWN = 3  # errors
 
 _TEXT = """\
 Dear {name},
@@ -281,8 +282,10 @@ class _Demo:
 
     def show(self) -> None:
         """Print the table."""
-        for failure in self._failures:
+        for failure in self._failures[:_MOST_SHOWN]:
             explain(failure)
+        if len(self._failures) > _MOST_SHOWN:
+            note(f"       and {len(self._failures) - _MOST_SHOWN} more like these", "dim")
         verdict = self.verdict
         show_table(
             ("#Messages", "#Octets", "#Sent/s", "#Retrieved/s", "#Lost", "#Duplicated", "#Altered"),
