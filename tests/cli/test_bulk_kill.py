@@ -86,7 +86,7 @@ def test_killed_at_random_moments(asyncmail: Command, servers: Servers, tmp_path
         assert starter.stdin is not None
         assert starter.stdout is not None
         for _ in range(KILLS):
-            receiver.expect(chance.randrange(40))
+            receiver.expect(chance.randrange(100))
             starter.stdin.write(json.dumps(arguments) + "\n")
             starter.stdin.flush()
             process = int(starter.stdout.readline())
