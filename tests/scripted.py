@@ -37,7 +37,8 @@ class Do(enum.Enum):
     TAKE = "take"  # accept the message for good; say nothing yet
     CLOSE = "close"  # the connection, politely
     RESET = "reset"  # it, rudely
-    HANG = "hang"  # for ever
+    HANG = "hang"  # for ever, and read nothing
+    MUTE = "mute"  # for ever, until the client goes
     NOTHING = "nothing"  # and go on reading
 
 
@@ -115,6 +116,9 @@ class Talk:
                 self.take()
             elif step is Do.HANG:
                 await anyio.sleep_forever()
+            elif step is Do.MUTE:
+                while True:
+                    await self.stream.receive()
             elif step is not Do.NOTHING:
                 if step is Do.RESET:
                     self.reset()
@@ -139,6 +143,8 @@ class Talk:
         reaction: Any = self.server.react(self, line)
         if inspect.isawaitable(reaction):
             reaction = await reaction
+        if isinstance(reaction, bool):  # of Event.wait() on asyncio
+            reaction = None
         await self.do(reaction)
         return reaction is not None
 

@@ -91,6 +91,7 @@ class Bulk:
                 return self._outcomes.popleft()
             if not self._under_way:
                 if self._failure is not None:
+                    self.close()
                     raise self._failure
                 if self._exhausted:
                     raise StopAsyncIteration

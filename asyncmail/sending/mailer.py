@@ -143,8 +143,10 @@ class Mailer:
 
         Raises:
             MailError: no session can be had any more. Before that, every message that was taken has been reported.
+            ClosedError: the mailer was closed.
             Exception: what `messages` raised. Before that, every message that it gave has been reported.
 
         Leaving the loop early withdraws what has not been begun.
         """
+        self._pool.require_open()
         return Outcomes(Bulk(messages, self._pool.submit, self._pool.capacity))

@@ -101,13 +101,17 @@ class Pool:
         Raises:
             ClosedError: the pool takes no more.
         """
-        if self.is_closing:
-            raise ClosedError("the mailer was closed", cure="send inside its async with block")
+        self.require_open()
         self._queue.append(job)
         if self._idle:
             self._idle.pop().wake()
         else:
             self._staff()
+
+    def require_open(self) -> None:
+        """Raise ClosedError if the pool takes no more jobs."""
+        if self.is_closing:
+            raise ClosedError("the mailer was closed", cure="send inside its async with block")
 
     async def aclose(self) -> None:
         """Do what is queued, then end."""
@@ -160,10 +164,6 @@ class Pool:
         """This worker waits no more."""
         if worker in self._idle:
             self._idle.remove(worker)
-
-    def connected(self) -> None:
-        """A worker has its session."""
-        self._staff()
 
     def answered(self) -> None:
         """A worker has the first answer for a message: sessions are of use."""

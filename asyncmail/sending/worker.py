@@ -61,7 +61,6 @@ class Worker:
             if pool.has_jobs:  # else others have seen to them
                 await self._client.connect()
                 self.is_connected = True
-                pool.connected()
                 await self._work()
         except Exception as error:
             failed = error if isinstance(error, MailError) else MailError(f"sending failed: {error!r}")

