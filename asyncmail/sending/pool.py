@@ -11,6 +11,7 @@ import anyio
 from ..errors import ClosedError, InputError, MailError
 from ..net import now
 from .job import undelivered
+from .pacing import Pace
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class PoolLimits:
         attempts: how often a message is tried at which the connection was lost, and how often to connect in a row.
         pause_seconds: before the second attempt to connect; doubled for each further one.
         chunking: use BDAT where the server offers CHUNKING.
+        messages_per_second: over all connections together; None for no such limit.
+        messages_per_minute: the same; the tighter of both holds.
+        burst: messages that may begin at once after a pause, where there is such a limit.
     """
 
     window: int = 64
@@ -46,6 +50,9 @@ class PoolLimits:
     attempts: int = 3
     pause_seconds: float = 0.5
     chunking: bool = True
+    messages_per_second: float | None = None
+    messages_per_minute: float | None = None
+    burst: int = 1
 
     def __post_init__(self) -> None:
         for name in ("window", "window_octets", "attempts", "messages_per_connection"):
@@ -56,6 +63,13 @@ class PoolLimits:
             value = getattr(self, name)
             if not value >= 0:
                 raise InputError(f"{name} is {value}", cure="use a number of seconds")
+        self.pace()
+
+    def pace(self) -> Pace:
+        """The pace that the three last limits make."""
+        return Pace(
+            per_second=self.messages_per_second, per_minute=self.messages_per_minute, burst=self.burst
+        )
 
 
 class Pool:
@@ -73,6 +87,7 @@ class Pool:
         self.limits = limits
         self.is_closing: bool = False
         self._is_aborted = False
+        self._pace = limits.pace()
         self._make_client = make_client
         self._connections = connections
         self._queue: deque[Job] = deque()
@@ -139,12 +154,15 @@ class Pool:
         return bool(self._queue)
 
     def take_job(self) -> Job | None:
-        """The next job, None if there is none."""
-        while self._queue:
-            job = self._queue.popleft()
-            if not job.is_withdrawn:
-                return job
+        """The next job, None if there is none or it may not begin yet."""
+        if self.has_jobs and self._pace.take(now()):
+            return self._queue.popleft()
         return None
+
+    @property
+    def delay(self) -> float:
+        """Seconds until a job may begin that waits; 0 if none waits, or one may begin now."""
+        return self._pace.delay(now()) if self.has_jobs else 0.0
 
     def put_back(self, jobs: list[Job], error: MailError) -> None:
         """Queue jobs again, in front, that came to nothing because their connection did."""

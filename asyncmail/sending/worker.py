@@ -97,8 +97,13 @@ class Worker:
         """Wait until there is something to send; False once the session is to end."""
         pool = self._pool
         while not self._fill(pipeline):
-            if pipeline.is_closing or not self._may_take or pool.is_closing:
+            if pipeline.is_closing or not self._may_take or (pool.is_closing and not pool.has_jobs):
                 return False
+            if delay := pool.delay:
+                await anyio.sleep(delay)
+                if not self._client.is_usable:
+                    return False
+                continue
             self._idle = Waiter()
             pool.idle(self)
             with anyio.move_on_after(pool.limits.idle_seconds) as patience:
@@ -123,7 +128,8 @@ class Worker:
     @property
     def _may_take(self) -> bool:
         most = self._pool.limits.messages_per_connection
-        return most is None or self._taken < most
+        offered = self._client.extensions.messages
+        return (most is None or self._taken < most) and (offered is None or self._taken < offered)
 
     def _submit(self, pipeline: Pipeline, job: Job) -> None:
         try:

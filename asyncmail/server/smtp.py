@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
@@ -83,6 +83,8 @@ class SMTPServer(MailServer):
         require_authentication: refuse MAIL before AUTH.
         allow_cleartext_login: take passwords without TLS.
         bare_newlines: what to do with content that holds CR or LF outside of CRLF.
+        more_extensions: further EHLO keywords and their parameters, such as `{"LIMITS": "MAILMAX=100"}`; the handler
+            has to do what they promise.
         limits: what a client may send.
         connection_limits: how many clients are served.
         idle_seconds: after so long without a command a session ends, at least 300 by RFC 5321 §4.5.3.2.7.
@@ -110,6 +112,7 @@ class SMTPServer(MailServer):
         require_authentication: bool = False,
         allow_cleartext_login: bool = False,
         bare_newlines: BareNewlines = BareNewlines.REJECT,
+        more_extensions: Mapping[str, str] | None = None,
         limits: ServerLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
         idle_seconds: float = 300.0,
@@ -131,6 +134,7 @@ class SMTPServer(MailServer):
             require_tls=require_tls,
             require_authentication=require_authentication,
             bare_newlines=bare_newlines,
+            more=more_extensions or {},
         )
         self._session_limits = limits or ServerLimits()
         self._starttls_context = tls_context

@@ -13,17 +13,20 @@ class Extensions(Mapping[str, str]):
     `domain` is the name by which the server calls itself. Nothing is known before EHLO and after HELO: empty.
     """
 
-    __slots__ = ("_keywords", "domain", "mechanisms", "pipelining", "size")
+    __slots__ = ("_keywords", "domain", "mechanisms", "messages", "pipelining", "size")
 
     def __init__(self, domain: str = "", keywords: Mapping[str, str] | None = None) -> None:
         self.domain: str = domain
         self._keywords = {keyword.upper(): parameters for keyword, parameters in (keywords or {}).items()}
         self.pipelining: bool = "PIPELINING" in self._keywords
         """Commands may be sent in groups (RFC 2920)."""
-        size = self._keywords.get("SIZE", "").split(" ")[0]
-        octets = int(size) if len(size) <= 20 and size.isascii() and size.isdigit() else 0
-        self.size: int | None = octets or None
+        self.size: int | None = _number(self._keywords.get("SIZE", "").split(" ")[0])
         """The most octets a message may have, None if the server names no maximum (RFC 1870 §4)."""
+        limits = dict(
+            item.split("=", 1) for item in self._keywords.get("LIMITS", "").upper().split() if "=" in item
+        )
+        self.messages: int | None = _number(limits.get("MAILMAX", ""))
+        """The most messages in one session, None if the server names no maximum (RFC 9422 §4.1)."""
         self.mechanisms: tuple[str, ...] = tuple(
             dict.fromkeys(self._keywords.get("AUTH", "").upper().split())
         )
@@ -56,3 +59,8 @@ class Extensions(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"<Extensions of {self.domain or 'nobody'}: {' '.join(self._keywords) or 'none'}>"
+
+
+def _number(text: str) -> int | None:
+    """A number above 0, None if `text` is anything else."""
+    return (int(text) or None) if len(text) <= 20 and text.isascii() and text.isdigit() else None

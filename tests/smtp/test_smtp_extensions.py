@@ -131,3 +131,19 @@ def test_which_mechanisms() -> None:
 def test_an_offer_is_checked_when_it_is_made(arguments: dict[str, object]) -> None:
     with pytest.raises(InputError):
         ServerOffer(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "messages"),
+    [
+        ("MAILMAX=5 RCPTMAX=100", 5),
+        ("rcptmax=100 mailmax=20", 20),
+        ("RCPTMAX=100", None),
+        ("MAILMAX", None),
+        ("MAILMAX=0", None),
+        ("MAILMAX=many", None),
+    ],
+)
+def test_messages_in_one_session(parameters: str, messages: int | None) -> None:
+    """RFC 9422 §4.1."""
+    assert Extensions("x", {"LIMITS": parameters}).messages == messages

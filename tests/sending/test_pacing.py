@@ -1,0 +1,119 @@
+"""How fast messages may follow each other."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import asyncmail
+from asyncmail import InputError
+from asyncmail.sending.pacing import Pace
+
+
+def test_without_limits_everything_may_begin() -> None:
+    pace = Pace()
+    assert all(pace.take(0.0) for _ in range(1000))
+    assert pace.delay(0.0) == 0
+    assert repr(pace) == "<Pace unlimited>"
+
+
+def test_messages_are_spaced() -> None:
+    pace = Pace(per_second=4)
+    assert pace.take(10.0)
+    assert not pace.take(10.0)
+    assert pace.delay(10.0) == 0.25
+    assert pace.take(10.25)
+    assert repr(pace) == "<Pace 4 messages per second>"
+
+
+def test_the_tighter_limit_holds() -> None:
+    assert repr(Pace(per_second=14, per_minute=60)) == "<Pace 1 messages per second>"
+    assert repr(Pace(per_second=1, per_minute=6000)) == "<Pace 1 messages per second>"
+
+
+def test_a_burst_after_a_pause() -> None:
+    pace = Pace(per_second=1, burst=3)
+    assert [pace.take(100.0) for _ in range(4)] == [True, True, True, False]
+    assert pace.delay(100.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"per_second": 0}, {"per_minute": -1}, {"burst": 0}, {"per_second": float("nan")}]
+)
+def test_limits_that_are_none(arguments: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        Pace(**arguments)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.floats(0, 0.5), max_size=200), st.sampled_from([0.5, 1, 3, 20]), st.integers(1, 5))
+def test_never_more_than_the_rate_in_any_span(pauses: list[float], rate: float, burst: int) -> None:
+    pace = Pace(per_second=rate, burst=burst)
+    time = 0.0
+    begun = []
+    for pause in pauses:
+        time += pause
+        may_begin = pace.delay(time) == 0
+        assert pace.take(time) is may_begin
+        if may_begin:
+            begun.append(time)
+    for first in range(len(begun)):
+        for last in range(first, len(begun)):
+            assert last - first + 1 <= burst + rate * (begun[last] - begun[first]) + 1e-6
+
+
+async def test_a_mailer_keeps_the_pace_over_all_connections() -> None:
+    begun: list[float] = []
+
+    async def deliver(transaction: asyncmail.ReceivedTransaction) -> None:
+        begun.append(monotonic())
+
+    pool = asyncmail.PoolLimits(messages_per_second=100)
+    parcels = [asyncmail.Parcel(b"Subject: x\r\n\r\n", "a@example.com", ["b@example.com"])] * 12
+    async with asyncmail.SMTPServer(deliver) as server:
+        async with asyncmail.Mailer(f"smtp://127.0.0.1:{server.port}", connections=3, pool=pool) as mailer:
+            outcomes = [outcome async for outcome in mailer.send_many(parcels)]
+    assert all(outcome.ok for outcome in outcomes)
+    assert len(begun) == 12
+    assert begun[-1] - begun[0] > 0.09  # the machine can only make it slower
+
+
+async def test_closing_waits_for_what_may_not_begin_yet() -> None:
+    received: list[asyncmail.ReceivedTransaction] = []
+
+    async def deliver(transaction: asyncmail.ReceivedTransaction) -> None:
+        received.append(transaction)
+
+    parcel = asyncmail.Parcel(b"Subject: x\r\n\r\n", "a@example.com", ["b@example.com"])
+    async with asyncmail.SMTPServer(deliver) as server:
+        mailer = asyncmail.Mailer(
+            f"smtp://127.0.0.1:{server.port}", pool=asyncmail.PoolLimits(messages_per_minute=1200)
+        )
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(mailer.send, parcel)
+            await anyio.wait_all_tasks_blocked()
+            await mailer.aclose()
+    assert len(received) == 5
+
+
+async def test_a_server_that_takes_few_messages_in_one_session() -> None:
+    """LIMITS MAILMAX, RFC 9422 §4.1."""
+    sessions: set[int] = set()
+
+    class Handler:
+        async def deliver(self, transaction: asyncmail.ReceivedTransaction) -> None:
+            sessions.add(id(transaction.session))
+            kept.append(transaction)
+
+    kept: list[asyncmail.ReceivedTransaction] = []
+    async with asyncmail.SMTPServer(Handler(), more_extensions={"LIMITS": "MAILMAX=4"}) as server:
+        async with asyncmail.Mailer(f"smtp://127.0.0.1:{server.port}", connections=1) as mailer:
+            parcel = asyncmail.Parcel(b"Subject: x\r\n\r\n", "a@example.com", ["b@example.com"])
+            async for outcome in mailer.send_many([parcel] * 12):
+                assert outcome.ok
+    assert len(kept) == 12
+    assert len(sessions) == 3
