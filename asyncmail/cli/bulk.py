@@ -222,10 +222,10 @@ class _Run:
                 with progress() as add_bar:
                     bar = add_bar("Sending", left if self._limit is None else min(left, self._limit))
                     try:
-                        async for _ in journal.send_many(
+                        async for outcome in journal.send_many(
                             mailer, source, retry_unknown=self._retry_unknown, window=window
                         ):
-                            self._sent += 1
+                            self._sent += outcome.error is None
                             bar.advance()
                     except MailError as error:
                         self._error = error

@@ -7,7 +7,6 @@ from email.parser import BytesHeaderParser
 from email.policy import compat32
 from typing import TYPE_CHECKING
 
-from ..address import check_forward_path
 from ..errors import InputError, MailError, printable
 from ..message import Template
 from ..message.envelope import addr_spec, addr_specs
@@ -43,7 +42,7 @@ class Merge:
 
     def key(self, row: Row) -> str:
         """What a row is called in the journal."""
-        return f"{row.line} {self.recipients.address_of(row)}"
+        return _key(row, self.recipients.address_of(row))
 
     def render(self, row: Row, message_id: str | None = None) -> Parcel:
         """Make the message of one row.
@@ -68,9 +67,9 @@ class Merge:
             to=None if self._has_to else row.fields[to_column],
             sender=self._sender or None,
             message_id=message_id,
-            tag=self.key(row),
+            tag=_key(row, address),
         )
-        if check_forward_path(address, smtputf8=True) not in addr_specs(parcel.recipients or ()):
+        if address not in addr_specs(parcel.recipients or ()):
             raise InputError(
                 f"the message would not go to {printable(address)}",
                 cure=f"write {{{to_column}}} into To of the template, or leave To out",
@@ -82,6 +81,10 @@ class Merge:
         if self.signer is None or not isinstance(parcel.content, bytes):
             return parcel
         return replace(parcel, content=self.signer.sign(parcel.content))
+
+
+def _key(row: Row, address: str) -> str:
+    return f"{row.line} {address}"
 
 
 def check(merge: Merge) -> int:

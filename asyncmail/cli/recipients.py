@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ..address import Address
+from ..address import check_forward_path
 from ..errors import InputError, printable
+from ..message.envelope import addr_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -90,12 +91,12 @@ class Recipients:
         return InputError(f"{printable(self.path)}, line {line}: {problem}", cure=cure)
 
     def address_of(self, row: Row) -> str:
-        """The address of a row, without a display name.
+        """The address of a row, as it goes into the envelope.
 
         Raises:
             AddressSyntaxError: it has none, or not exactly one.
         """
-        return Address.parse(row.fields.get(self.to_column, "")).addr_spec
+        return check_forward_path(addr_spec(row.fields.get(self.to_column, "")), smtputf8=True)
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """The records of the file that are not empty, each with the line at which it begins."""

@@ -408,8 +408,9 @@ def test_interrupted(bulk: Setting, receiver: Receiver) -> None:
 
 def test_ended_at_once(bulk: Setting, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     # When it says that it waits, once more.
-    monkeypatch.setattr("asyncmail.cli.bulk.note", lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    result = interrupt(bulk, receiver)
+    with monkeypatch.context() as patch:
+        patch.setattr("asyncmail.cli.bulk.note", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        result = interrupt(bulk, receiver)
     assert result.status == 1
     told = json.loads(result.out)
     assert told["interrupted"]
