@@ -262,7 +262,7 @@ class Pipeline:
                 if not self._queue or not self._fits:
                     return
                 transaction = self._begin(self._queue.popleft())
-            if transaction._outstanding >= _MAX_IN_FLIGHT:
+            if transaction._outstanding >= _MAX_IN_FLIGHT or transaction._next == len(transaction._commands):
                 return
             self._write(transaction)
 
