@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncmail.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from asyncmail.errors import LimitExceeded, LocalProtocolError, PlaintextAfterStartTLS, RemoteProtocolError
 from asyncmail.smtp import (
     Auth,
     AuthResponse,
@@ -497,6 +497,17 @@ def test_tls_makes_a_new_session() -> None:
         client.send(mail())
     exchange(client, Ehlo(domain="x"), b"250 mx.example\r\n")
     assert client.state is C.READY
+
+
+@pytest.mark.parametrize("octets", [b"2", b"250-partial\r\n", b"250 injected\r\n"])
+def test_octets_before_tls_are_not_taken_along(octets: bytes) -> None:
+    client = session()
+    client.send(Starttls())
+    client.receive_data(b"220 go\r\n" + octets)
+    assert client.next_event() == answer(Starttls(), 220, "go")
+    with pytest.raises(PlaintextAfterStartTLS, match="octets arrived between"):
+        client.start_tls()
+    assert client.state is C.ERROR
 
 
 def test_a_refused_starttls_changes_nothing() -> None:

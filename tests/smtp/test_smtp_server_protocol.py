@@ -550,6 +550,21 @@ def test_rset_and_ehlo_forget_chunks() -> None:
     assert protocol.state is S.READY
 
 
+@pytest.mark.parametrize("octets", [b"BDAT 2 LAST\r\na\r", b"BDAT 2\r\na\rBDAT 0 LAST\r\n"])
+def test_a_bare_cr_at_the_very_end_of_chunks(octets: bytes) -> None:
+    refusal = Reply(550, "Lines end in CRLF: the content holds a bare CR or LF", "5.6.0")
+    assert told(server_in(S.RECIPIENTS), octets)[-1] == ContentEnded(refusal)
+    protocol = server_in(S.RECIPIENTS, NORMALIZING)
+    events = told(protocol, octets)
+    content = b"".join(event.data for event in events if isinstance(event, ContentReceived))
+    assert content == b"a\r\n"
+    assert events[-1] == ContentEnded()
+    protocol = server(offer=NORMALIZING, limits=ServerLimits(message_size=1))
+    refused = told(protocol, MAIL + RCPT + b"BDAT 2 LAST\r\na\r")[-1]
+    assert isinstance(refused, ContentEnded)
+    assert refused.refusal is not None
+
+
 # --- LMTP (RFC 2033)
 
 
