@@ -23,6 +23,7 @@ app: typer.Typer = typer.Typer(
     name="asyncmail",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 if all went well, 1 if not, 2 if what was asked for cannot be done at all.",

@@ -81,11 +81,7 @@ def bulk(
     ] = False,
     journal: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="What became of each row. [default: RECIPIENTS.csv.journal]",
-            show_default=False,
-        ),
+        typer.Option(metavar="FILE", help="What became of each row.", show_default="RECIPIENTS.csv.journal"),
     ] = None,
     new_journal: Annotated[
         bool, typer.Option("--new-journal", help="Set the old journal aside, and send to everybody.")
@@ -107,8 +103,8 @@ def bulk(
         str,
         typer.Option(
             metavar="DOMAIN",
-            help="The domain that signs. [default: that of the sender]",
-            show_default=False,
+            help="The domain that signs.",
+            show_default="that of the sender",
             rich_help_panel=_DKIM,
         ),
     ] = "",
@@ -123,7 +119,7 @@ def bulk(
     All rows are checked before anything is sent. A journal remembers what became of each, so that a run that was
     interrupted, by whatever, can be started again: nobody gets a second copy.
 
-    asyncmail bulk members.csv news.eml --server smtps://news@mail.example.com
+    `asyncmail bulk members.csv news.eml --server smtps://news@mail.example.com`
     """
     url = smtp_server(server)
     options = smtp_options(ca_file=ca_file, allow_cleartext=allow_cleartext, timeout=timeout, verbose=verbose)

@@ -76,8 +76,8 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep the messages in DIR/USER. [default: a temporary directory, which is removed]",
-            show_default=False,
+            help="Keep the messages in DIR/USER.",
+            show_default="a temporary directory, which is removed",
         ),
     ] = None,
     as_json: AsJSON = False,

@@ -28,7 +28,7 @@ _IN_OPTIONS = (
         "pass tls_context=ssl.create_default_context(cafile=…) with the authority's certificate",
         "give --ca-file with the authority's certificate",
     ),
-    ("say allow_cleartext_credentials=True", "say --allow-cleartext-credentials"),
+    ("say allow_cleartext_credentials=True", "say --allow-cleartext"),
     ("in the URL or as username= and password=", "in the URL; the password may be in ASYNCMAIL_PASSWORD"),
     ("or pass a tls_context of your own", "or use another server"),
     ("pass a tls_context that fits the server", "give --ca-file with a certificate to trust"),

@@ -41,7 +41,7 @@ def fetch(
     urls: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[URL]...",
+            metavar="URL",
             help="Maildrops: pop3://, pop3+starttls:// or pop3s://, as in pop3s://user@mail.example.com. The"
             " password may be in the URL, in ASYNCMAIL_PASSWORD, or is asked for.",
             show_default=False,
@@ -65,8 +65,8 @@ def fetch(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Remembers what is stored. [default: DIR/.asyncmail-ledger.db]",
-            show_default=False,
+            help="Remembers what is stored.",
+            show_default="DIR/.asyncmail-ledger.db",
         ),
     ] = None,
     ca_file: CAFile = None,
@@ -80,7 +80,7 @@ def fetch(
     A message is on the disk before it is noted as fetched, and noted before it is deleted: end this when you like.
     Each maildrop has the Maildir DIR/USER, or DIR/USER@HOST if they are on several hosts.
 
-    asyncmail fetch pop3s://ann@mail.example.com --to mail
+    `asyncmail fetch pop3s://ann@mail.example.com --to mail`
     """
     maildrops = [_usable(text) for text in [*(urls or ()), *_urls_in(urls_file)]]
     if not maildrops:

@@ -64,7 +64,7 @@ CAFile = Annotated[
 AllowCleartext = Annotated[
     bool,
     typer.Option(
-        "--allow-cleartext-credentials",
+        "--allow-cleartext",
         help="Log in even if the connection is neither encrypted nor to this machine.",
         rich_help_panel=_SESSION,
     ),

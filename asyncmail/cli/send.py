@@ -39,7 +39,7 @@ def send(
     message: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MESSAGE.eml]",
+            metavar="MESSAGE.eml",
             help="A message, sent as it is; - is standard input, which is also read if no part is given.",
             show_default=False,
         ),
@@ -95,9 +95,9 @@ def send(
 ) -> bool:
     """Send one message: one that is there, or one of parts.
 
-    asyncmail send --server smtp://localhost:2525 --from a@example.com --to b@example.com --subject Hi --text Hello
+    `asyncmail send --server smtp://localhost:2525 --from a@example.com --to b@example.com --subject Hi --text Hello`
 
-    asyncmail send --server smtps://me@mail.example.com < message.eml
+    `asyncmail send --server smtps://me@mail.example.com < message.eml`
     """
     parts = [cc, bcc, subject, text, text_file, html, html_file, attach]
     if message is not None and any(parts):

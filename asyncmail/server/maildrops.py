@@ -42,6 +42,7 @@ _UNIQUE_ID = re.compile(r"[!-~]{1,70}")
 _SIZES_IN_NAME = re.compile(
     r"(?:,[A-Z]=[0-9]+)+$"
 )  # Maildir++: ,S= octets of the file ,W= the same with CRLF
+_TIME_IN_NAME = re.compile(r"([0-9]+)\.(?:M([0-9]+))?")  # seconds, and microseconds, which few programs pad
 _WIRE_SIZE_IN_NAME = re.compile(r",W=([0-9]+)")
 
 
@@ -315,9 +316,9 @@ class _MaildirMaildrop:
         self._on_close()
 
 
-def _delivery_order(name: str) -> tuple[int, str]:
-    seconds = name.partition(".")[0]
-    return (int(seconds) if seconds.isascii() and seconds.isdigit() else 0, name)
+def _delivery_order(name: str) -> tuple[int, int, str]:
+    time = _TIME_IN_NAME.match(name)
+    return (int(time[1]), int(time[2] or 0), name) if time else (0, 0, name)
 
 
 def _unique_id(name: str) -> str:

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -270,8 +271,8 @@ def test_killed_and_run_again(
     command = [sys.executable, "-m", "asyncmail", "fetch", url, "--to", str(tmp_path), "--delete"]
     for count in (1, 100):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while process.poll() is None and len(stored(tmp_path / "ann")) < count:
-                pass
+            while process.poll() is None and len(list(tmp_path.glob("ann/new/*"))) < count:
+                time.sleep(0.001)
             process.kill()
     assert asyncmail(*command[3:]).status == 0
     assert stored(tmp_path / "ann") == contents

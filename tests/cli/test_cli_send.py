@@ -243,7 +243,7 @@ def test_credentials_stay_here(asyncmail: Command, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("asyncmail.cli.send.send_message", refuse)
     result = asyncmail("send", "--server", "smtp://a:b@192.0.2.1", *PARTS)
-    check(result, 1, "authentication: the connection", "or say --allow-cleartext-credentials")
+    check(result, 1, "authentication: the connection", "or say --allow-cleartext")
 
 
 @pytest.mark.parametrize(

@@ -543,3 +543,16 @@ def test_the_file_closes_even_if_that_fails(path: Path, monkeypatch: pytest.Monk
         file.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(file._descriptor)
+
+
+@pytest.mark.parametrize("runtime", ["asyncio", "trio"])
+def test_on_every_runtime(path: Path, runtime: str) -> None:
+    receiver = Receiver()
+
+    async def main() -> None:
+        async with SMTPServer(receiver) as server, mailer_for(server) as mailer, Journal(path) as journal:
+            async for each in journal.send_many(mailer, parcels(50), window=8):
+                assert each.ok
+
+    anyio.run(main, backend=runtime)
+    assert len(receiver.accepted) == 50

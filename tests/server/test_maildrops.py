@@ -107,6 +107,15 @@ async def test_unique_ids_are_never_used_again() -> None:
 # --- Maildir
 
 
+async def test_messages_of_one_second_in_the_order_of_delivery(tmp_path: Path) -> None:
+    names = ["1700000020.M9P1.host", "1700000020.M10P1.host", "1700000020.M100P1.host"]
+    for name in reversed(names):
+        put(tmp_path / "tim", name, b"x\n")
+    maildrop = await MaildirMaildrops(tmp_path, PASSWORDS).open("tim")
+    assert [message.unique_id for message in maildrop.messages] == names
+    maildrop.close()
+
+
 async def test_a_maildir_in_the_order_of_delivery(tmp_path: Path) -> None:
     folder = tmp_path / "tim"
     put(folder, "1700000020.M1.host", b"third\n")
