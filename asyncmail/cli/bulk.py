@@ -146,6 +146,8 @@ def bulk(
         limit=limit,
         retry_unknown=retry_unknown,
     )
+    if verbose:
+        connections = 1  # transcripts of several sessions at once are for nobody
     mailer = Mailer(url, connections=connections, pool=PoolLimits(window=_WINDOW), **options)
     run_async(lambda: run.send(mailer, window=2 * _WINDOW * connections))
     return run.report(as_json=as_json)

@@ -5,11 +5,12 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from asyncmail.smtp import Reply
 
@@ -140,8 +141,10 @@ def test_another_journal(bulk: Setting, receiver: Receiver, tmp_path: Path) -> N
 
 
 def test_signatures(bulk: Setting, receiver: Receiver, tmp_path: Path) -> None:
-    command = ["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(tmp_path / "key.pem")]
-    subprocess.run(command, check=True, capture_output=True)
+    private_key = Ed25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(
+        private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
     key = ("--dkim-key", tmp_path / "key.pem")
     assert bulk(*key, "--dkim-selector", "s1").status == 0
     signature = receiver.received[0].message["DKIM-Signature"]
