@@ -101,7 +101,7 @@ async def test_retrieving(servers, tmp_path):
         servers.maildrops.deliver(f"user{n}", b"Subject: %d\r\n\r\nHello\r\n" % n)
     output = await servers.run("Retrieving many maildrops", tmp_path)
     assert sorted(output.splitlines()) == sorted(f"user{n} 1 new " for n in range(50))
-    assert len(list(tmp_path.glob("mail/*/new/*"))) == 50
+    assert len(list(tmp_path.glob("got/*/new/*"))) == 50
     assert servers.maildrops.contents("user7") == []
 
 
