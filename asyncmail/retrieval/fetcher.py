@@ -94,6 +94,8 @@ class Fetcher:
         for name, number in (("connections", connections), ("connections_per_host", connections_per_host)):
             if number < 1:
                 raise InputError(f"{name}={number} allows no session", cure="use 1 or more")
+        if isinstance(urls, str):
+            raise InputError("one URL is given where several may be", cure="pass a list of URLs")
         if isinstance(delete, timedelta):
             self._delete_after: float | None = delete.total_seconds()
         else:

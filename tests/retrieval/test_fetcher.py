@@ -488,6 +488,11 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
             Fetcher([], deliver_to=Maildir(tmp_path), ledger=tmp_path / "seen.db", **options)  # type: ignore[arg-type]
 
 
+def test_one_url_is_no_list_of_them(tmp_path: Path) -> None:
+    with pytest.raises(errors.InputError, match="a list of URLs"):
+        Fetcher("pop3://ann@localhost", deliver_to=Maildir(tmp_path), ledger=tmp_path / "seen.db")
+
+
 async def test_a_fault_of_the_program_is_raised(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> FetchReport:
         raise ZeroDivisionError
