@@ -133,7 +133,7 @@ def flatten(message: MessageLike | bytes) -> bytes:
     if not isinstance(message, Message):
         raise MessageError(
             f"a message cannot be made of {type(message).__name__}",
-            cure="pass an email.message.EmailMessage, or the octets of a message",
+            cure="pass an email.message.EmailMessage, or octets, such as the content of a parcel",
         )
     written = _copy(message)
     for name in _BLIND:

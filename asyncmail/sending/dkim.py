@@ -148,7 +148,8 @@ class DKIMSigner:
         """Return a message with a signature before its header.
 
         Args:
-            octets: a message as it will go over the wire, but for line endings, which become CRLF.
+            octets: a message as it will go over the wire, but for line endings, which become CRLF. For a parcel
+                there is `dataclasses.replace(parcel, content=signer.sign(parcel.content))`.
 
         Raises:
             MessageError: it has no From field.
