@@ -127,13 +127,18 @@ def bulk(
     merge = Merge(Recipients(recipients, to_column), octets, sender, allow_empty=allow_empty)
     rows = check(merge)
     if dkim_key is not None:
+        if not dkim_selector:
+            raise InputError("the key to sign with has no name", cure="give --dkim-selector")
         merge.signer = DKIMSigner(
             domain=dkim_domain or merge.domain, selector=dkim_selector, private_key=dkim_key
         )
     elif dkim_selector or dkim_domain:
         raise InputError("there is no key to sign with", cure="give --dkim-key")
     if dry_run:
-        heading(f"{rows:,} messages could be sent; none was.")
+        if as_json:
+            show_json({"rows": rows, "sent_in_this_run": 0})
+        else:
+            heading(f"{rows:,} messages could be sent; none was.")
         return True
     run = _Run(
         merge,
@@ -304,7 +309,10 @@ class _Run:
             table.append((Text("not sent"), not_sent, "run this again to go on"))
         show_table(("Outcome", "#Rows", ""), table)
         if self._sent:
-            heading(f"{self._sent:,} messages in {self._seconds:.1f} s, {self._sent / self._seconds:,.0f}/s")
+            messages = "message" if self._sent == 1 else "messages"
+            heading(
+                f"{self._sent:,} {messages} in {self._seconds:.1f} s, {self._sent / self._seconds:,.0f}/s"
+            )
 
 
 def _abridged(unsettled: list[tuple[int, Unsettled]]) -> Iterator[tuple[str, str, Text, str]]:

@@ -37,6 +37,7 @@ _IN_OPTIONS = (
     ("or pass recipients=", "or give --to"),
     ("pass to=, or fill in", "fill in"),
     ("pass it, or double the braces", "add such a column, or double the braces"),
+    ("parse several addresses as a list", "give one address at a time"),
     (
         "go on with what that run was about, or begin another journal",
         "go on with the template of that run, or give --new-journal to begin another one, with all rows",

@@ -51,7 +51,7 @@ def fetch(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="More maildrops, a URL on each line; # begins a comment, - is standard input.",
+            help="More maildrops, a URL on each line; a line with # before it is a comment, - is standard input.",
         ),
     ] = None,
     delete: Annotated[
