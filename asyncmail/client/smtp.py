@@ -35,6 +35,7 @@ from ..smtp import (
     ClientEvent,
     ClientLimits,
     ClientProtocol,
+    ClientState,
     Command,
     ConnectionEnded,
     Data,
@@ -604,7 +605,8 @@ class SMTPClient:
         Raises:
             ConnectionLost, RemoteProtocolError: it has; the session has ended.
         """
-        if self._live.stream.is_stale:
+        # Behind a handshake TLS has something to say of its own.
+        if self._live.stream.is_stale and not (self.tls and self.protocol.state is ClientState.HELLO):
             try:
                 await self._answer(_REST_SECONDS)
             except MailTimeout:

@@ -42,7 +42,7 @@ class SessionInfo:
         hello: the name it gave with EHLO, HELO or LHLO; proves nothing.
         user: as whom it has logged in, None if it has not.
         encrypted: whether TLS is active.
-        state: for handlers to keep what they like, for this session.
+        state: for handlers to keep what they like, for this session; STARTTLS begins a new one.
     """
 
     peer: str
@@ -98,7 +98,10 @@ class StreamingHandler(Handler, Protocol):
     """Takes content in pieces, so that a message need not fit into memory; `deliver` follows the last one."""
 
     async def receive(self, transaction: ReceivedTransaction, chunk: bytes) -> None:
-        """Take the next octets of the content; a transaction that ends without `deliver` came to nothing."""
+        """Take the next octets of the content; a transaction that ends without `deliver` came to nothing.
+
+        Once this has raised, the rest of the content is read and dropped, and answered then.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import anyio
 
 from ..errors import ClosedError, InputError, LocalProtocolError, MailError
-from ..net import Listener, Waiter, listen, now
+from ..net import Listener, listen, now
 
 if TYPE_CHECKING:
     import ssl
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ConnectionLimits", "MailServer", "Session"]
 
 _REFUSAL_SECONDS = 5.0
+_GOODBYE_SECONDS = 1.0  # for sessions that did not end by themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Session(Protocol):
         ...
 
     async def shut_down(self) -> None:
-        """Take no new work: end now if nothing is under way, else as soon as it is done."""
+        """Take no new work: end now if nothing is under way, else as soon as it is done; called again, end now."""
         ...
 
     def abort(self) -> None:
@@ -94,10 +95,11 @@ class MailServer:
         self._limits = limits
         self._grace_seconds = grace_seconds
         self._listener: Listener | None = None
-        self._sessions: set[Session] = set()
+        self._has_begun = False
+        self._sessions: dict[Session, anyio.CancelScope] = {}
         self._hosts: Counter[str] = Counter()
         self._closing = False
-        self._all_ended: Waiter | None = None
+        self._all_ended: anyio.Event | None = None
 
     def __repr__(self) -> str:
         where = (
@@ -149,11 +151,16 @@ class MailServer:
             ConnectError: the address cannot be used.
             LocalProtocolError: the server runs already, or was closed.
         """
-        if self._listener is not None or self._closing:
+        if self._has_begun or self._closing:
             raise LocalProtocolError("a server starts once", cure="make another one")
-        self._listener = await listen(
-            self._accept, host=self._host, port=self._port, path=self._path, tls_context=self._tls_context
-        )
+        self._has_begun = True
+        try:
+            self._listener = await listen(
+                self._accept, host=self._host, port=self._port, path=self._path, tls_context=self._tls_context
+            )
+        except BaseException:
+            self._has_begun = False
+            raise
 
     async def aclose(self) -> None:
         """Stop accepting, and end all sessions: those in the middle of something within the time of grace.
@@ -165,15 +172,27 @@ class MailServer:
         try:
             if listener is not None:
                 await listener.aclose()
-            for session in list(self._sessions):
-                await session.shut_down()
-            if self._sessions:
-                self._all_ended = Waiter()
-                with anyio.move_on_after(self._grace_seconds):
-                    await self._all_ended.wait()
+            with anyio.move_on_after(self._grace_seconds):
+                await self._shut_down_sessions()
+                await self._wait_for_sessions()
+            with anyio.move_on_after(_GOODBYE_SECONDS):
+                await self._shut_down_sessions()
         finally:
-            for session in list(self._sessions):
+            for session, scope in list(self._sessions.items()):
                 session.abort()
+                scope.cancel()
+        with anyio.move_on_after(_GOODBYE_SECONDS):
+            await self._wait_for_sessions()
+
+    async def _shut_down_sessions(self) -> None:
+        async with anyio.create_task_group() as group:
+            for session in self._sessions:
+                group.start_soon(session.shut_down)
+
+    async def _wait_for_sessions(self) -> None:
+        while self._sessions:
+            self._all_ended = self._all_ended or anyio.Event()
+            await self._all_ended.wait()
 
     async def _accept(self, stream: ByteStream) -> None:
         host = stream.peer
@@ -185,17 +204,19 @@ class MailServer:
             await self._refuse(stream)
             return
         session = self._make_session(stream)
-        self._sessions.add(session)
+        scope = self._sessions[session] = anyio.CancelScope()
         self._hosts[host] += 1
         try:
-            await session.run()
+            with scope:
+                await session.run()
         finally:
-            self._sessions.discard(session)
+            del self._sessions[session]
             self._hosts[host] -= 1
             if not self._hosts[host]:
                 del self._hosts[host]
             if not self._sessions and self._all_ended is not None:
                 self._all_ended.set()
+                self._all_ended = None
 
     async def _refuse(self, stream: ByteStream) -> None:
         try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
 from ..net import now
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["SMTPServer"]
 
 _LOCAL_ERROR = Reply(451, "Local error, try again later", "4.3.0")
+_NO_SERVICE = Reply(421, "Local error, try again later", "4.3.0")
+_ACCEPTED = Reply(250, "Message accepted", "2.6.0")
 _BAD_CREDENTIALS = Reply(535, "Username or password is wrong", "5.7.8")
 _AUTHENTICATED = Reply(235, "Authenticated", "2.7.0")
 _SHUTTING_DOWN = Reply(421, "The server is shutting down, try again later", "4.3.2")
@@ -61,7 +63,6 @@ _TOO_MANY = Reply(421, "Too many connections, try again later", "4.7.0")
 _IDLE = Reply(421, "Nothing came for too long", "4.4.2")
 
 _logger = logging.getLogger("asyncmail.server")
-_T = TypeVar("_T")
 
 
 class SMTPServer(MailServer):
@@ -220,7 +221,9 @@ class _SMTPSession:
         self._ending = False
         self._waiting = False  # for the client
         self._has_ended = False
-        self._asked: Awaitable[None] | None = None  # what a hook has to finish before the session goes on
+        self._asked: Coroutine[object, object, None] | None = (
+            None  # what a hook has to finish before the session goes on
+        )
         self._failure: Reply | None = None  # of a hook that took a part of the content
 
     # --- what the listener calls
@@ -238,8 +241,8 @@ class _SMTPSession:
             raise
 
     async def shut_down(self) -> None:
-        self._ending = True
-        if self._waiting and not self._protocol.in_transaction:
+        time_is_up, self._ending = self._ending, True
+        if time_is_up or (self._waiting and not self._protocol.in_transaction):
             self._protocol.shut_down(_SHUTTING_DOWN)
             try:
                 await self._flush()
@@ -254,7 +257,9 @@ class _SMTPSession:
 
     async def _greet(self) -> None:
         hook = self._hooks.session
-        reply = None if hook is None else await self._ask(hook.connected(self._info))
+        reply = None if hook is None else await self._reply_of(hook.connected, self._info)
+        if reply is _LOCAL_ERROR or (reply is not None and reply.is_intermediate):
+            reply = _NO_SERVICE
         self._protocol.send(reply or self._greeting)
 
     async def _converse(self) -> None:
@@ -282,6 +287,10 @@ class _SMTPSession:
         except TimeoutError:
             self._protocol.shut_down(_IDLE)
             self._has_ended = True
+        except BaseException:
+            if self._asked is not None:
+                self._asked.close()  # else it would warn that nobody awaited it
+            raise
         finally:
             self._waiting = False
         asked, self._asked = self._asked, None
@@ -320,7 +329,7 @@ class _SMTPSession:
         if asked is not None:
             await asked
 
-    def _begin_reaction(self, event: ServerEvent) -> Awaitable[None] | None:
+    def _begin_reaction(self, event: ServerEvent) -> Coroutine[object, object, None] | None:
         """Do what an event asks for; return what is left to await if that takes a hook of the handler."""
         if type(event) is CommandReceived:
             return self._begin_command(event.command)
@@ -340,25 +349,25 @@ class _SMTPSession:
             _logger.debug("%s: %s answered %s", self._info.peer, event.line, event.reply)
         return None
 
-    def _begin_command(self, command: Command) -> Awaitable[None] | None:
+    def _begin_command(self, command: Command) -> Coroutine[object, object, None] | None:
         hooks = self._hooks
         if type(command) is Rcpt:
             transaction = cast("ReceivedTransaction", self._transaction)
             if hooks.recipient is not None:
-                return self._filter_recipient(hooks.recipient.rcpt(transaction, command.recipient), command)
+                return self._filter_recipient(hooks.recipient, transaction, command.recipient)
             transaction.recipients.append(command.recipient)
         elif type(command) is Mail:
             self._begin(ReceivedTransaction(session=self._info, mail=command))
             if hooks.sender is not None:
                 transaction = cast("ReceivedTransaction", self._transaction)
-                return self._ask_and_answer(hooks.sender.mail(transaction))
+                return self._ask_and_answer(hooks.sender.mail, transaction)
         elif isinstance(command, Ehlo | Helo | Lhlo):
             self._info.hello = command.domain
             self._begin(None)
         elif isinstance(command, Rset):
             self._begin(None)
         elif isinstance(command, Vrfy) and hooks.verifier is not None:
-            return self._ask_and_answer(hooks.verifier.verify(self._info, command.text))
+            return self._ask_and_answer(hooks.verifier.verify, self._info, command.text)
         self._protocol.accept()
         return None
 
@@ -367,44 +376,51 @@ class _SMTPSession:
         self._chunks.clear()
         self._failure = None
 
-    async def _filter_recipient(self, asked: Awaitable[Reply | None], command: Rcpt) -> None:
-        reply = await self._ask(asked)
+    async def _filter_recipient(
+        self, handler: RecipientFilter, transaction: ReceivedTransaction, recipient: str
+    ) -> None:
+        reply = await self._reply_of(handler.rcpt, transaction, recipient)
         if reply is None or reply.is_positive:
-            cast("ReceivedTransaction", self._transaction).recipients.append(command.recipient)
+            transaction.recipients.append(recipient)
         self._answer(reply)
 
-    async def _ask_and_answer(self, asked: Awaitable[Reply | None]) -> None:
-        self._answer(await self._ask(asked))
+    async def _ask_and_answer(self, hook: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        self._answer(await self._reply_of(hook, *arguments))
 
     async def _stream_content(self, handler: StreamingHandler, data: bytes) -> None:
         if self._failure is None:
-            self._failure = await self._ask(
-                handler.receive(cast("ReceivedTransaction", self._transaction), data)
-            )
+            refusal = await self._ask(handler.receive, self._transaction, data)
+            self._failure = refusal if isinstance(refusal, Reply) else None
 
     async def _deliver(self) -> None:
         transaction = cast("ReceivedTransaction", self._transaction)
         chunks = self._chunks
         transaction.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        reply: Reply | Sequence[Reply] | None = self._failure
+        answer: object = self._failure
         self._begin(None)
-        if reply is None:
-            reply = await self._ask(self._hooks.deliver(transaction))
-        if isinstance(reply, Sequence):
-            for each in reply:
-                self._answer(each)
-        else:
-            while self._protocol.in_flight:
-                self._answer(reply)
+        if answer is None:
+            answer = await self._ask(self._hooks.deliver, transaction)
+        due = self._protocol.replies_due
+        replies = list(answer) if isinstance(answer, Sequence) else [answer] * due
+        if len(replies) != due:
+            _logger.error("the handler gave %d replies where %d are due", len(replies), due)
+            replies = [_LOCAL_ERROR] * due
+        for each in replies:
+            self._answer(self._checked(each) or _ACCEPTED)
 
     async def _authenticate(self, event: AuthenticationReceived) -> None:
         assert self._hooks.authenticator is not None  # else AUTH was not offered
-        answer = await self._ask(self._hooks.authenticator.authenticate(self._info, event.attempt))
-        if isinstance(answer, Reply):
+        answer = await self._ask(self._hooks.authenticator.authenticate, self._info, event.attempt)
+        if isinstance(answer, str) and answer:
+            self._info.user = answer
+            self._answer(_AUTHENTICATED)
+        elif not answer:
+            self._answer(_BAD_CREDENTIALS)
+        elif isinstance(answer, Reply) and not answer.is_positive:
             self._answer(answer)
-            return
-        self._info.user = answer
-        self._answer(_BAD_CREDENTIALS if answer is None else _AUTHENTICATED)
+        else:
+            _logger.error("the handler returned %r, which is not the name of a user", answer)
+            self._answer(_LOCAL_ERROR)
 
     def _answer(self, reply: Reply | None) -> None:
         if reply is None:
@@ -416,11 +432,22 @@ class _SMTPSession:
             _logger.exception("the handler's reply %s does not fit", reply)
             self._protocol.send(_LOCAL_ERROR)
 
-    async def _ask(self, answer: Awaitable[_T]) -> _T | Reply:
+    async def _reply_of(self, hook: Callable[..., Awaitable[object]], *arguments: object) -> Reply | None:
+        return self._checked(await self._ask(hook, *arguments))
+
+    def _checked(self, answer: object) -> Reply | None:
+        """What a hook returned, if it may return that."""
+        if answer is None or isinstance(answer, Reply):
+            return answer
+        _logger.error("the handler returned %r, which is no reply", answer)
+        return _LOCAL_ERROR
+
+    async def _ask(self, hook: Callable[..., Awaitable[object]], *arguments: object) -> object:
+        """What a hook returns, or the reply that stands for what it raises."""
         try:
-            return await answer
+            return await hook(*arguments)
         except SMTPReplyError as error:
-            return cast("Reply", error.reply)
+            return error.reply
         except Exception:
             _logger.exception("the handler failed")
             return _LOCAL_ERROR

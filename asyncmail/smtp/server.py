@@ -154,6 +154,11 @@ class ServerProtocol:
         return () if self._handled is None else (self._handled,)
 
     @property
+    def replies_due(self) -> int:
+        """How many replies the content in hand waits for: in LMTP one for each recipient."""
+        return self._replies_due if isinstance(self._handled, EndOfContent) else 0
+
+    @property
     def in_transaction(self) -> bool:
         """Whether MAIL was accepted and the content not yet answered."""
         return self._mail is not None

@@ -264,7 +264,7 @@ async def test_leaving_early_withdraws_the_rest(kind: str) -> None:
         nonlocal closed
         try:
             for each in parcels(1000):
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 yield each
         finally:
             closed = True
