@@ -84,7 +84,7 @@ class ModelServer:
     def receive(self, data: bytes) -> None:
         if self.closed:
             return
-        if data and self.output and not self._in_content and self._chunk is None and not self._input:
+        if self.output and not self._in_content and self._chunk is None and not self._input:
             assert self.behaviour.pipelining, "a client without PIPELINING waits for answers"
         self._input += data
         while not self.closed and self._step():

@@ -356,7 +356,8 @@ def test_a_command_checks_itself_when_it_is_made(command: type[Command], argumen
 
 def test_which_commands_end_a_group() -> None:
     """RFC 2920 §3.1, RFC 3030 §4.2, RFC 4954 §3, RFC 3207 §4."""
-    commands = {type(command) for command, *_ in [*BOTH_WAYS, *ENCODED]} | {EndOfContent, AuthResponse}
+    commands: set[type[Command]] = {type(row[0]) for row in BOTH_WAYS} | {type(row[0]) for row in ENCODED}
+    commands |= {EndOfContent, AuthResponse}
     assert {command for command in commands if not command.ends_group} == {
         Mail,
         Rcpt,

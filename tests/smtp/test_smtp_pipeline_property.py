@@ -189,15 +189,15 @@ def check(world: World, transactions: list[Transaction]) -> None:
 
     # What the server took, it took once, under its own envelope, and with its own octets.
     taken = {}
-    for each in server.taken:
-        index = int(each.sender.removeprefix("t").split("@")[0])
+    for message in server.taken:
+        index = int(message.sender.removeprefix("t").split("@")[0])
         transaction = transactions[index]
         content = transaction.content
         if not server.behaviour.chunking and not content.endswith(b"\r\n"):
             content += b"\r\n"
-        assert each.content == content
-        assert each.recipient in transaction.recipients
-        taken[index, each.recipient] = each
+        assert message.content == content
+        assert message.recipient in transaction.recipients
+        taken[index, message.recipient] = message
     assert len(taken) == len(server.taken)
 
     for transaction in pipeline.unsent:

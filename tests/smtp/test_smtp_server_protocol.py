@@ -575,12 +575,15 @@ def test_each_recipient_has_an_answer_to_the_content() -> None:
         sent(protocol)
         told(protocol, content, answer=lambda p, e: yes(p, e) if isinstance(e, CommandReceived) else None)
         sent(protocol)
+        assert protocol.replies_due == 2
         protocol.send(Reply(250, "first"))
+        assert protocol.replies_due == 1
         assert protocol.next_event() is Signal.PAUSED
         assert protocol.in_transaction
         protocol.send(Reply(452, "second"))
         assert sent(protocol) == b"250 first\r\n452 second\r\n"
         assert protocol.state is S.READY
+        assert protocol.replies_due == 0
         with pytest.raises(LocalProtocolError):
             protocol.send(Reply(250, "third"))
 

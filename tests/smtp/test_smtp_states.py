@@ -60,7 +60,7 @@ COMMANDS: list[Command] = [
     Auth(mechanism="LOGIN"),
     AuthResponse(response=b"tim"),
 ]
-HELLOS = {Ehlo: C.HELLO, Helo: C.HELLO, Lhlo: C.HELLO}
+HELLOS: dict[type[Command], ClientState] = {Ehlo: C.HELLO, Helo: C.HELLO, Lhlo: C.HELLO}
 
 CLIENT: dict[ClientState, dict[type[Command], ClientState]] = {
     C.GREETING: {},
