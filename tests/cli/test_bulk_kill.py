@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncmail import ReceivedTransaction, Reply
 
-ROWS = 400
+ROWS = 600
 KILLS = 5  # in each of four runs
 CONNECTIONS = 2
 
@@ -86,15 +87,18 @@ def test_killed_at_random_moments(asyncmail: Command, servers: Servers, tmp_path
         assert starter.stdin is not None
         assert starter.stdout is not None
         for _ in range(KILLS):
-            receiver.expect(chance.randrange(100))
+            receiver.expect(chance.randrange(80))
+            if chance.random() < 0.2:
+                receiver.arrived.set()  # before it has sent anything
             starter.stdin.write(json.dumps(arguments) + "\n")
             starter.stdin.flush()
             process = int(starter.stdout.readline())
-            if chance.random() < 0.8:
-                assert receiver.arrived.wait(30)
-            time.sleep(chance.random() * 0.02)
-            os.kill(process, signal.SIGKILL)
-            assert starter.stdout.readline() == f"{-signal.SIGKILL}\n"
+            with suppress(ProcessLookupError):  # a run that got to its end before
+                while not receiver.arrived.wait(0.1):
+                    os.kill(process, 0)
+                time.sleep(chance.random() * 0.02)
+                os.kill(process, signal.SIGKILL)
+            assert int(starter.stdout.readline()) in (-signal.SIGKILL, 0, 1)
             time.sleep(0.01)  # what had left the killed process is still arriving
 
     result = asyncmail(*arguments, "--json")
