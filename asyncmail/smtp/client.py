@@ -311,7 +311,7 @@ class ClientProtocol:
         if self.trace is not None:
             for command in commands:
                 self.trace(Direction.SENT, str(command))
-        if state is ClientState.CHUNK:
+        if state is ClientState.CHUNK and commands:
             assert isinstance(last, Bdat)
             self._chunk = last
             self._chunk_left = last.size

@@ -70,7 +70,8 @@ class Command:
         return cls()
 
     def __str__(self) -> str:
-        return self.encode()[:-2].decode()
+        line = self.encode()[:-2].decode()
+        return printable(line, len(line))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -335,6 +335,16 @@ def test_a_chunk_has_as_many_octets_as_announced() -> None:
     assert sent(client) == b"BDAT 3 LAST\r\nabc"
 
 
+def test_a_group_of_no_commands_changes_nothing() -> None:
+    client = addressed(session())
+    client.send(Bdat(size=3, last=True))
+    client.send_content(b"ab")
+    client.send()
+    client.send_content(b"c")
+    assert sent(client) == b"BDAT 3 LAST\r\nabc"
+    assert client.state is C.READY
+
+
 def test_a_refused_chunk_makes_reset_due() -> None:
     client = addressed(session())
     client.send(Bdat(size=1))

@@ -300,6 +300,7 @@ def test_secrets_do_not_show() -> None:
 def test_commands_print_as_they_are_written() -> None:
     assert str(Mail(sender="a@b.c", size=5)) == "MAIL FROM:<a@b.c> SIZE=5"
     assert str(Bdat(size=5, last=True)) == "BDAT 5 LAST"
+    assert str(Vrfy(text="a\u2028b\x85c")) == "VRFY a\\u2028b\\x85c"
 
 
 def test_end_of_content_is_a_dot() -> None:

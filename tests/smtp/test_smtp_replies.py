@@ -135,6 +135,23 @@ def test_lines_keep_to_their_length_and_lose_nothing(text: str, enhanced: str | 
     assert "".join(line[start:].decode() for line in lines) == text.replace("\n", "")
 
 
+printable_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+
+
+@given(
+    st.sampled_from([250, 354, 450, 550]),
+    st.sampled_from(["", "2.1.5", "4.0.0", "5.1.1", "9.9.9"]),
+    printable_text,
+)
+def test_the_common_line_is_read_like_any_other(code: int, enhanced: str, text: str) -> None:
+    line = f"{code} {enhanced} {text}" if enhanced else f"{code} {text}"
+    reply = parse_reply(line.encode() + b"\r\n")
+    assert reply == parse_reply(line.encode() + b"\n")  # not the common form
+    assert reply == Reply(reply.code, reply.text, reply.enhanced_status_code)
+    if enhanced[:1] == str(code)[0]:
+        assert reply.enhanced_status_code == enhanced
+
+
 @pytest.mark.parametrize("code", [0, 199, 600, 25, 2500])
 def test_a_code_has_three_digits(code: int) -> None:
     with pytest.raises(ValueError, match="between 200 and 599"):
