@@ -575,6 +575,33 @@ def test_the_end_of_the_connection(state: ClientState) -> None:
             client.send(command)
 
 
+def test_the_end_of_the_connection_at_any_octet() -> None:
+    group = [mail(), rcpt("b"), rcpt("c"), Data()]
+    answers = [b"250 a\r\n", b"250-b\r\n250 c\r\n", b"550 d\r\n", b"354 e\r\n"]
+    octets = b"".join(answers)
+    ends = [sum(map(len, answers[: n + 1])) for n in range(4)]
+    for length in range(len(octets)):
+        client = session()
+        client.send(*group)
+        client.receive_data(octets[:length])
+        client.receive_eof()
+        *events, ended = heard(client)
+        answered = sum(end <= length for end in ends)
+        assert len(events) == answered
+        assert ended == ConnectionEnded(tuple(group[answered:]))
+
+
+@pytest.mark.parametrize("state", [state for state in C if state not in (C.CLOSED, C.GREETING)])
+def test_421_at_any_time(state: ClientState) -> None:
+    client = client_in(state)
+    in_flight = client.in_flight
+    (event,) = heard(client, b"421 bye\r\n")
+    bye = Reply(421, "bye")
+    assert event == (ReplyReceived(in_flight[0], bye) if in_flight else UnsolicitedReply(bye))
+    client.receive_eof()
+    assert heard(client) == [ConnectionEnded()]
+
+
 def test_what_did_not_leave_ends_this_direction_only() -> None:
     client = session()
     for command in (mail(), rcpt(), Data()):

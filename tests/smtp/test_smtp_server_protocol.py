@@ -807,6 +807,19 @@ def test_the_end_of_the_connection(state: ServerState) -> None:
     assert protocol.data_to_send() == []
 
 
+def test_the_end_of_the_connection_at_any_octet() -> None:
+    end = SESSION.index(b"QUIT\r\n") + 6
+    for length in range(len(SESSION)):
+        protocol = server(offer=NORMALIZING, hello=b"")
+        protocol.receive_data(SESSION[:length])
+        protocol.receive_eof()
+        events = told(protocol, answer=refuse_bad)
+        if length < end:
+            assert events.pop() == ConnectionEnded()
+        assert len(events) <= len(EVENTS)
+        assert REPLIES[: len(lines := sent(protocol).decode().splitlines())] == lines
+
+
 @pytest.mark.parametrize("state", READING)
 def test_a_server_may_shut_down_at_any_time(state: ServerState) -> None:
     protocol = server_in(state)
