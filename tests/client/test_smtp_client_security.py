@@ -84,12 +84,7 @@ async def test_ehlo_is_said_again(authority: Authority) -> None:
         async with SMTPClient(server.url, tls_context=authority.client_context()) as client:
             assert "STARTTLS" not in client.extensions
         [talk] = server.talks
-        assert [line[:8] for line in talk.lines] == [
-            "EHLO " + talk.lines[0][5:8],
-            "STARTTLS",
-            talk.lines[2][:8],
-            "QUIT",
-        ]
+        assert [line.split()[0] for line in talk.lines] == ["EHLO", "STARTTLS", "EHLO", "QUIT"]
 
 
 @on_each_runtime(runtimes=BOTH)
@@ -328,11 +323,9 @@ async def test_no_mechanism() -> None:
         ("454 4.7.0 later", AuthenticationError, "454", True),
         ("535 no", AuthenticationError, "535", False),
         ("334 !!!", AuthenticationError, "", False),
-        ("334 ", AuthenticationError, "", False),
         (["334 "] * 3, RemoteProtocolError, "", False),
         (Do.CLOSE, ConnectionLost, "unanswered: AUTH", True),
         (Do.HANG, MailTimeout, "", True),
-        ("250 what", AuthenticationError, "", False),
     ],
 )
 @on_each_runtime(runtimes=BOTH)
