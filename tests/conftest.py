@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# The command's tables are not cut, whatever terminal the tests run on.
+os.environ["COLUMNS"] = "240"
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("asyncmail", deadline=None)
 settings.load_profile("asyncmail")
