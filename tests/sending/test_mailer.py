@@ -607,8 +607,9 @@ async def test_a_message_that_kills_every_session(extensions: tuple[str, ...]) -
     async with scripted(react, extensions=extensions) as server:
         limits = PoolLimits(pause_seconds=0.001, attempts=3)
         async with Mailer(server.url, connections=1, pool=limits) as mailer:
+            await send(0)  # the server is of use: Trio starts tasks in any order, and the third may be the first
             async with anyio.create_task_group() as group:
-                for number in range(10):
+                for number in range(1, 10):
                     group.start_soon(send, number)
         assert not outcomes[3].ok
         unknown = {number for number, outcome in outcomes.items() if outcome.unknown}
