@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncmail import pop3, smtp
-from asyncmail.errors import LimitExceeded
+from asyncmail import POP3Client, pop3, smtp
+from asyncmail.errors import ClosedError, ConnectionLost, LimitExceeded
+from asyncmail.net import memory_stream_pair
 from asyncmail.wire import Signal
 from smtp_talk import MAIL, RCPT, addressed, server, server_in, session, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from asyncmail.net import AnyIOStream
 
 ENOUGH = 2_000_000  # octets, more than what any limit here lets a peer send
 SEGMENTS = [1_000, 65_536]
@@ -150,6 +155,110 @@ def test_pop3_content_is_handed_on_and_not_kept(unit: bytes, segment: int) -> No
         while not isinstance(client.next_event(), Signal):
             pass
         assert unread(client) <= 5
+
+
+class LyingServer:
+    """Tells that every message has `octets`, sends `good` messages of one line, and then one without end."""
+
+    def __init__(self, stream: AnyIOStream, *, octets: int | None, good: int) -> None:
+        self.stream = stream
+        self.octets = octets
+        self.good = good
+        self.sent = 0
+
+    async def run(self) -> None:
+        await self.say(b"+OK")
+        while data := await self.stream.receive():
+            for line in data.splitlines():
+                match line.split()[0]:
+                    case b"CAPA":
+                        await self.say(b"+OK\r\nPIPELINING\r\nUSER\r\n.")
+                    case b"LIST":
+                        listing = b"".join(
+                            b"%d %d\r\n" % (number, self.octets or 0) for number in range(1, 100)
+                        )
+                        await self.say(b"+OK\r\n%b." % listing)
+                    case b"RETR" | b"TOP":
+                        await self.send_message()
+                    case _:
+                        await self.say(b"+OK")
+
+    async def say(self, line: bytes) -> None:
+        await self.stream.send([line + b"\r\n"])
+
+    async def send_message(self) -> None:
+        await self.say(b"+OK")
+        while not self.good:
+            await self.say(b"x" * 1_000)
+            self.sent += 1_002
+        self.good -= 1
+        await self.say(b"x\r\n.")
+
+
+async def retrieve(client: POP3Client) -> None:
+    await client.retrieve(1)
+
+
+async def look_at(client: POP3Client) -> None:
+    await client.top(1, 0)
+
+
+async def retrieve_many(client: POP3Client) -> None:
+    async for _ in client.retrieve_many(range(1, 100)):
+        pass
+
+
+async def do_something_else_meanwhile(client: POP3Client) -> None:
+    async for _ in client.retrieve_many(range(1, 100)):
+        await client.noop()
+
+
+@pytest.mark.parametrize(
+    ("octets", "limit", "most"),
+    [(1_000, "surplus", 450_000), (None, "whole", 900_000), (10**12, "whole", 900_000)],
+)
+@pytest.mark.parametrize(
+    ("use", "good"),
+    [(retrieve, 0), (look_at, 0), (retrieve_many, 0), (retrieve_many, 40), (do_something_else_meanwhile, 40)],
+)
+async def test_a_message_that_is_kept_whole_without_end(
+    use: Callable[[POP3Client], Awaitable[None]], good: int, octets: int | None, limit: str, most: int
+) -> None:
+    limits = pop3.ClientLimits(surplus=200_000, whole=800_000)
+    ours, theirs = memory_stream_pair()
+    server = LyingServer(theirs, octets=octets, good=good)
+    task = asyncio.create_task(server.run())
+    client = POP3Client("pop3://tim:secret@localhost", stream=ours, limits=limits, mechanisms=("USER",))
+    await client.connect()
+    if octets is not None:
+        await client.list()
+    with pytest.raises(LimitExceeded) as caught:
+        await use(client)
+    assert caught.value.limit == limit
+    with pytest.raises(ClosedError):
+        await client.noop()
+    with suppress(ConnectionLost):
+        await task
+    assert server.sent < most
+
+
+async def test_messages_within_their_limits_are_retrieved() -> None:
+    limits = pop3.ClientLimits(surplus=0, whole=100)
+    ours, theirs = memory_stream_pair()
+    server = LyingServer(theirs, octets=40, good=1_000)
+    task = asyncio.create_task(server.run())
+    async with POP3Client(
+        "pop3://tim:secret@localhost", stream=ours, limits=limits, mechanisms=("USER",)
+    ) as client:
+        await client.list()
+        found = []
+        async for item in client.retrieve_many(range(1, 100)):
+            await client.noop()
+            found.append(item.content)
+        assert found == [b"x\r\n"] * 99
+    theirs.abort()
+    with suppress(ClosedError):
+        await task
 
 
 # --- what clients say

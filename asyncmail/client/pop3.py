@@ -58,7 +58,7 @@ from ..pop3 import (
 from ..sasl import apop_digest, choose
 from .credentials import credentials_for, refuse_cleartext
 from .pop3_session import Session, message_refusal, refusal
-from .retrieval import ContentStream, Retrievals
+from .retrieval import Assembly, ContentStream, Retrievals
 from .timeouts import POP3Timeouts
 
 if TYPE_CHECKING:
@@ -419,7 +419,8 @@ class POP3Client:
 
         Raises:
             NoSuchMessage: there is none of this number.
-            LimitExceeded: it is larger than `limits.content`.
+            LimitExceeded: it is larger than `limits.content`, or than a message that is kept whole may be: see
+                `limits.whole` and `limits.surplus`; `stream` and `retrieve_to` do not keep it.
 
         Cancelling ends the session.
         """
@@ -434,10 +435,11 @@ class POP3Client:
         Raises:
             InputError: a number is not one; at once.
             NoSuchMessage: there is none of a number; from the loop, and a second loop goes on behind it.
+            LimitExceeded: one is too large, as with `retrieve`.
 
         Cancelling the loop while it waits ends the session.
         """
-        return Retrievals(self._live, [Retr(number=number) for number in numbers], self._octets)
+        return Retrievals(self._live, [*numbers], self._octets)
 
     def stream(self, number: int) -> ContentStream:
         """Iterate over the pieces of a message, as they arrive: memory stays bounded whatever its size.
@@ -498,8 +500,7 @@ class POP3Client:
             await session.settle()
             for start in range(0, len(commands), at_once):
                 batch = commands[start : start + at_once]
-                for command in batch:
-                    self._protocol.send(command)
+                self._protocol.send(*batch)
                 for command in batch:
                     event = await session.next_event()
                     assert isinstance(event, ResponseReceived)
@@ -550,13 +551,11 @@ class POP3Client:
         with session.exclusive():
             await session.settle()
             self._protocol.send(command)
-            event = await session.next_event()
-            pieces: list[bytes] = []
-            while isinstance(event, ContentReceived):
-                pieces.append(event.data)
-                if event.ended:
-                    return b"".join(pieces)
-                event = await session.next_event()
+            assembly = Assembly(session, self._octets.get(command.number))
+            while isinstance(event := await session.next_event(), ContentReceived):
+                content = assembly.add(event)
+                if content is not None:
+                    return content
         assert isinstance(event, ResponseReceived)
         raise message_refusal(command.number, command.verb, event.response)
 

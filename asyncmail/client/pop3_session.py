@@ -59,7 +59,7 @@ class Session:
         other, self._in_progress = self._in_progress, iteration
         if other is not None and other is not iteration:
             await other.settle()
-        if not self.protocol.in_flight:
+        if self.protocol.is_idle:
             await self._hear_out()
 
     async def _hear_out(self) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..errors import LocalProtocolError, POP3ResponseError, Stage
-from ..pop3 import ContentReceived, ResponseReceived
+from ..errors import LimitExceeded, LocalProtocolError, POP3ResponseError, Stage
+from ..pop3 import ContentReceived, ResponseReceived, Retr
 from ..wire import Signal
 from .pop3_session import InProgress, message_refusal
 
@@ -20,16 +20,62 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from ..pop3 import ClientEvent, Retr
+    from ..pop3 import ClientEvent
     from .pop3_session import Session
 
-__all__ = ["ContentStream", "Retrievals", "RetrievedMessage"]
+__all__ = ["Assembly", "ContentStream", "Retrievals", "RetrievedMessage"]
 
 # Commands in flight: enough for small messages over a line with a delay of 100 ms. The octets bound what is kept when
 # the session is put to another use meanwhile.
 _MOST_COMMANDS = 256
 _MOST_OCTETS = 8 * 1024 * 1024
 _UNKNOWN = 64 * 1024  # a message of which no listing told the size counts as this
+_PIECE_COST = 64  # octets of memory that a piece of a message takes above its own
+
+_NEED_DATA: Final = Signal.NEED_DATA  # members are slow to look up in their class before Python 3.12
+
+
+class Assembly:
+    """Puts together messages that are kept whole, and bounds what they take: see `ClientLimits`.
+
+    Args:
+        session: ends where they take more.
+        listed: octets that LIST told of the messages that are in flight; None if it did not tell of them all.
+    """
+
+    def __init__(self, session: Session, listed: int | None) -> None:
+        self._session = session
+        self._pieces: list[bytes] = []
+        self.allow(listed)
+
+    def allow(self, listed: int | None) -> None:
+        """Begin to count anew: what was put together is no longer kept."""
+        limits = self._session.protocol.limits
+        if listed is None or 2 * listed + limits.surplus > limits.whole:
+            self._limit, self._left = ("whole", limits.whole), limits.whole
+        else:
+            self._limit, self._left = ("surplus", limits.surplus), 2 * listed + limits.surplus
+
+    def add(self, event: ContentReceived) -> bytes | None:
+        """Add a piece; return the message if it is the last one.
+
+        Raises:
+            LimitExceeded: it is one too many.
+        """
+        piece = event.data
+        is_whole = event.ended and not self._pieces
+        self._left -= len(piece) if is_whole else len(piece) + _PIECE_COST
+        if self._left < 0:
+            self._session.connection.give_up()
+            raise LimitExceeded(*self._limit, stage=Stage.RETRIEVAL)
+        if is_whole:
+            return piece
+        self._pieces.append(piece)
+        if not event.ended:
+            return None
+        message = b"".join(self._pieces)
+        self._pieces.clear()
+        return message
 
 
 class RetrievedMessage(NamedTuple):
@@ -46,18 +92,21 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
     answers in flight, which the next command reads over.
     """
 
-    def __init__(self, session: Session, commands: Sequence[Retr], octets: Mapping[int, int]) -> None:
+    def __init__(self, session: Session, numbers: Sequence[int], octets: Mapping[int, int]) -> None:
+        if numbers:
+            Retr(number=min(numbers))  # raises if one is none
         self._session = session
-        self._commands = commands
+        self._numbers = numbers
         self._octets = octets
         self._sent = 0
         self._due: deque[tuple[int, int]] = deque()  # number and size of each message in flight
         self._due_octets = 0
-        self._pieces: list[bytes] = []
+        self._all_listed = True  # of those asked for so far
+        self._assembly = Assembly(session, 0)
         self._ready: deque[RetrievedMessage | POP3ResponseError] = deque()
 
     def __repr__(self) -> str:
-        return f"<Retrievals {self._sent} of {len(self._commands)} asked for, {len(self._due)} in flight>"
+        return f"<Retrievals {self._sent} of {len(self._numbers)} asked for, {len(self._due)} in flight>"
 
     def __aiter__(self) -> Self:
         return self
@@ -72,47 +121,53 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
 
     async def _advance(self) -> None:
         """Ask for more, wait for an answer, and take with it what came in the same segment."""
-        if self._sent == len(self._commands) and not self._due:
+        if self._sent == len(self._numbers) and not self._due:
             raise StopAsyncIteration
         session = self._session
         with session.exclusive():
             await session.settle(self)
             self._ask()
+            self._assembly.allow(self._due_octets if self._all_listed else None)
             while not self._ready:
                 self._take(await session.next_event())
             next_event = session.protocol.next_event
-            while self._due and not isinstance(event := next_event(), Signal):
-                self._take(session.checked(event))
+            while self._due and (event := next_event()) is not _NEED_DATA:
+                self._take(event)
 
     def _ask(self) -> None:
         protocol = self._session.protocol
         most = _MOST_COMMANDS if "PIPELINING" in protocol.capabilities else 1
         if len(self._due) > most // 2:
             return  # fewer and larger writes
-        for command in self._commands[self._sent : self._sent + most - len(self._due)]:
-            octets = self._octets.get(command.number, _UNKNOWN)
-            if self._due and self._due_octets + octets > _MOST_OCTETS:
+        most_octets = min(_MOST_OCTETS, protocol.limits.whole // 2)
+        asked: list[tuple[int, int]] = []
+        due_octets = self._due_octets
+        for number in self._numbers[self._sent : self._sent + most - len(self._due)]:
+            octets = self._octets.get(number)
+            if octets is None:
+                self._all_listed = False
+                octets = _UNKNOWN
+            if due_octets and due_octets + octets > most_octets:
                 break
-            protocol.send(command)
-            self._due.append((command.number, octets))
-            self._due_octets += octets
-            self._sent += 1
+            asked.append((number, octets))
+            due_octets += octets
+        protocol.send(*[Retr(number=number) for number, _ in asked])
+        self._due += asked
+        self._due_octets = due_octets
+        self._sent += len(asked)
 
     def _take(self, event: ClientEvent) -> None:
-        number, octets = self._due[0]
         if isinstance(event, ContentReceived):
-            content = event.data
-            if self._pieces or not event.ended:
-                self._pieces.append(content)
-                if not event.ended:
-                    return
-                content = b"".join(self._pieces)
-                self._pieces.clear()
+            content = self._assembly.add(event)
+            if content is None:
+                return
+            number, octets = self._due.popleft()
             self._ready.append(RetrievedMessage(number, content))
         else:
+            event = self._session.checked(event)
             assert isinstance(event, ResponseReceived)
+            number, octets = self._due.popleft()
             self._ready.append(message_refusal(number, "RETR", event.response))
-        self._due.popleft()
         self._due_octets -= octets
 
     async def settle(self) -> None:

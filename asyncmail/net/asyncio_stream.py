@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioStream"]
 
 READ_SIZE = 256 * 1024  # octets taken from the socket at once
-UNREAD_LIMIT = 256 * 1024  # octets kept for receive() before the peer is made to wait
+UNREAD_LIMIT = 384 * 1024  # octets kept for receive() before the peer is made to wait; more than one read
 UNSENT_HIGH, UNSENT_LOW = (
     256 * 1024,
     64 * 1024,

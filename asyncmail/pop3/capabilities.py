@@ -30,7 +30,7 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
         return self._items[tag.upper()]
 
     def __contains__(self, tag: object) -> bool:
-        return isinstance(tag, str) and tag.upper() in self._items
+        return tag in self._items or (isinstance(tag, str) and tag.upper() in self._items)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)

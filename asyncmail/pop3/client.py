@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
+from typing import Final, Literal
 
 from ..errors import (
     AuthenticationError,
@@ -14,7 +16,7 @@ from ..errors import (
     printable,
 )
 from ..sasl import decode_base64, find_timestamp
-from ..wire import Direction, DotUnstuffer, ReceiveBuffer, Signal, Trace
+from ..wire import Direction, Signal, Trace
 from .capabilities import Capabilities, parse_capabilities
 from .commands import Answer, Command
 from .events import (
@@ -35,7 +37,15 @@ from .states import ENDS_GROUP, TRANSITIONS, Awaiting, Move, State
 
 __all__ = ["ClientProtocol"]
 
-_END_OF_ANSWER = b"\r\n.\r\n"
+# What is looked up for each message: a member of an Enum costs more than a global name before Python 3.12.
+_LINE = Answer.LINE
+_CONTENT = Answer.CONTENT
+_NEED_DATA: Final = Signal.NEED_DATA
+
+# The usual +OK. Where more lines follow it says nothing that an event would tell.
+_POSITIVE = re.compile(rb"\+OK(?:[ \t][^\r\n]*)?\r\n")
+_END = b"\r\n.\r\n"
+_WINDOW = 256  # octets to begin with: see `_find_dot_line`
 
 
 class ClientProtocol:
@@ -54,14 +64,16 @@ class ClientProtocol:
     def __init__(self, *, limits: ClientLimits | None = None, trace: Trace | None = None) -> None:
         self.trace = trace
         self._limits = limits or ClientLimits()
-        self._buffer = ReceiveBuffer()
+        self._data = b""  # the last segment, behind what the one before left unread
+        self._start = 0  # of what is unread
         self._output: list[bytes] = []
         self._state = State.GREETING
         self._in_flight: deque[tuple[Command, Move]] = deque()
         self._capabilities = Capabilities()
         self._timestamp: str | None = None
-        self._rest = Answer.LINE  # what is still to be read of the head's answer
-        self._content = DotUnstuffer()
+        self._rest = _LINE  # what is still to be read of the head's answer
+        self._overlap = 0  # octets of the status line that are read again: its CRLF
+        self._lines = bytearray()  # of a listing, so far
         self._content_octets = 0
         self._at_eof = False
         self._failure: RemoteProtocolError | None = None
@@ -69,8 +81,13 @@ class ClientProtocol:
     def __repr__(self) -> str:
         return (
             f"<pop3.ClientProtocol {self._state.value}, {len(self._in_flight)} in flight,"
-            f" {len(self._buffer)} unread>"
+            f" {len(self._data) - self._start + len(self._lines)} unread>"
         )
+
+    @property
+    def limits(self) -> ClientLimits:
+        """What the server may send."""
+        return self._limits
 
     @property
     def state(self) -> State:
@@ -85,7 +102,7 @@ class ClientProtocol:
     @property
     def awaiting(self) -> Awaiting:
         """What the server is to send next."""
-        if self._rest is not Answer.LINE:
+        if self._rest is not _LINE:
             return Awaiting.CONTENT
         if self._in_flight:
             return Awaiting.UPDATE if self._in_flight[0][1].begun is State.UPDATE else Awaiting.RESPONSE
@@ -102,21 +119,28 @@ class ClientProtocol:
         return self._timestamp
 
     @property
+    def is_idle(self) -> bool:
+        """Whether all answers have been read to their ends."""
+        return not self._in_flight
+
+    @property
     def has_unread(self) -> bool:
         """Whether octets have arrived that no event told of yet; with nothing in flight nobody asked for them."""
-        return len(self._buffer) > 0
+        return len(self._data) > self._start
 
     # --- input
 
     def receive_data(self, data: bytes) -> None:
         """Store octets that came from the server."""
-        self._buffer.append(data)
+        # Mostly to nothing: all that can be read of a segment is, save for events that nobody has asked for yet.
+        self._data = self._data[self._start :] + data
+        self._start = 0
 
     def receive_eof(self) -> None:
         """Note that no more will come."""
         self._at_eof = True
 
-    def next_event(self) -> ClientEvent | Signal:
+    def next_event(self) -> ClientEvent | Literal[Signal.NEED_DATA]:
         """Return what the server did next, as far as it can be told.
 
         Raises:
@@ -125,19 +149,30 @@ class ClientProtocol:
         if self._failure is not None:
             raise self._failure
         try:
-            event = self._read_line() if self._rest is Answer.LINE else self._read_rest()
+            event = self._read_line() if self._rest is _LINE else self._read_rest()
         except RemoteProtocolError as error:
             self._failure = error
             self._state = State.ERROR
             raise
         if event is not None:
             return event
-        return ConnectionEnded(self.in_flight) if self._at_eof else Signal.NEED_DATA
+        self._data, self._start = self._data[self._start :], 0
+        return ConnectionEnded(self.in_flight) if self._at_eof else _NEED_DATA
 
     def _read_line(self) -> ClientEvent | None:
-        line = self._buffer.take_line(self._limits.response_line, "response_line")
-        if line is None:
+        limit = self._limits.response_line
+        data, start = self._data, self._start
+        if self._in_flight and self.trace is None and (rest := self._in_flight[0][0].answer) is not _LINE:
+            positive = _POSITIVE.match(data, start, start + limit)
+            if positive is not None:
+                return self._begin_rest(rest, positive.end())
+        end = data.find(b"\n", start) + 1
+        if (end or len(data)) - start > limit:
+            raise LimitExceeded("response_line", limit)
+        if not end:
             return None
+        line = data[start:end]
+        self._start = end
         response = parse_response(line)
         if self.trace is not None:
             hidden = response.status is Status.CHALLENGE
@@ -146,11 +181,11 @@ class ClientProtocol:
             return self._read_unasked(response, line)
         command, move = self._in_flight[0]
         if response.status is Status.OK:
-            self._rest = rest = command.answer
-            if rest is Answer.CONTENT:
-                return self._read_content()
-            if rest is not Answer.LINE:
-                return self._read_rest()
+            if command.answer is not _LINE:
+                if not line.endswith(b"\r\n"):  # a bare LF is tolerated in a status line, and only there
+                    self._data = b"\r\n" + data[end:]
+                    end = 2
+                return self._begin_rest(command.answer, end)
             self._answered(move.ok)
         elif response.status is Status.ERR:
             self._answered(move.err)
@@ -179,96 +214,122 @@ class ClientProtocol:
         self._answered(move.challenge)
         return ChallengeReceived(command, challenge)
 
+    def _begin_rest(self, rest: Answer, begin: int) -> ClientEvent | None:
+        """Read on behind a status line; its CRLF belongs to the end of an answer without lines."""
+        self._rest = rest
+        self._start = begin - 2
+        self._overlap = 2
+        return self._read_rest()
+
     def _read_rest(self) -> ClientEvent | None:
-        if self._rest is Answer.CONTENT:
-            return self._read_content()
-        limits = self._limits
-        if self._rest is Answer.CAPABILITIES:
-            lines = self._take_lines(limits.capabilities, "capabilities")
-            if lines is None:
-                return None
+        piece, is_end = self._take_stuffed()
+        if self._rest is not _CONTENT:
+            return self._read_lines(piece, is_end)
+        if not piece and not is_end:
+            return None
+        octets = self._content_octets + len(piece)
+        limit = self._limits.content
+        if limit is not None and octets > limit:
+            raise LimitExceeded("content", limit, stage=Stage.RETRIEVAL)
+        if not is_end:
+            self._content_octets = octets
+            return ContentReceived(self._in_flight[0][0], piece, False)
+        if self.trace is not None:
+            self.trace(Direction.RECEIVED, f"<{octets} octets of content>")
+        self._content_octets = 0
+        return ContentReceived(self._answered(None), piece, True)
+
+    def _read_lines(self, piece: bytes, is_end: bool) -> ClientEvent | None:
+        """Add a piece to an answer that is read as a whole."""
+        self._lines += piece
+        rest, limits = self._rest, self._limits
+        if rest is Answer.CAPABILITIES:
+            limit, limit_name = limits.capabilities, "capabilities"
+        else:
+            limit, limit_name = limits.listing_octets, "listing_octets"
+        if len(self._lines) > limit:
+            raise LimitExceeded(limit_name, limit)
+        if not is_end:
+            return None
+        lines = bytes(self._lines)
+        self._lines.clear()
+        if self.trace is not None:
+            for line in lines.decode("utf-8", "backslashreplace").split("\r\n")[:-1]:
+                self.trace(Direction.RECEIVED, printable(line))
+        if rest is Answer.CAPABILITIES:
             self._capabilities = parse_capabilities(lines)
             return CapabilitiesReceived(self._answered(None), self._capabilities)
-        lines = self._take_lines(limits.listing_octets, "listing_octets")
-        if lines is None:
-            return None
         if lines.count(b"\n") > limits.listing_lines:
             raise LimitExceeded("listing_lines", limits.listing_lines)
-        parse = parse_scan_listings if self._rest is Answer.SCAN_LISTING else parse_unique_id_listings
+        parse = parse_scan_listings if rest is Answer.SCAN_LISTING else parse_unique_id_listings
         return ListingReceived(self._answered(None), parse(lines))
 
-    def _take_lines(self, limit: int, limit_name: str) -> bytes | None:
-        """Take an answer that is read as a whole, without its end; None while it is incomplete."""
-        buffer = self._buffer
-        if buffer.starts_with(b".\r\n"):
-            buffer.skip(3)
-            return b""
-        found = buffer.find(_END_OF_ANSWER)
-        if (len(buffer) if found < 0 else found + 2) > limit:
-            raise LimitExceeded(limit_name, limit)
-        if found < 0:
-            return None
-        lines = buffer.take(found + 2)
-        buffer.skip(3)
-        if self.trace is not None:
-            for line in lines[:-2].decode("utf-8", "backslashreplace").split("\r\n"):
-                self.trace(Direction.RECEIVED, printable(line))
-        return lines
+    def _take_stuffed(self) -> tuple[bytes, bool]:
+        """Take the next octets of an answer of several lines, dot-stuffing undone, and whether it ends with them.
 
-    def _read_content(self) -> ClientEvent | None:
-        data = self._content.take(self._buffer)
-        ended = self._content.finished
-        if not data and not ended:
-            return None
-        self._content_octets += len(data)
-        limit = self._limits.content
-        if limit is not None and self._content_octets > limit:
-            raise LimitExceeded("content", limit, stage=Stage.RETRIEVAL)
-        if not ended:
-            return ContentReceived(self._in_flight[0][0], data, False)
-        if self.trace is not None:
-            self.trace(Direction.RECEIVED, f"<{self._content_octets} octets of content>")
-        self._content = DotUnstuffer()
-        self._content_octets = 0
-        return ContentReceived(self._answered(None), data, True)
+        They do not end between CR and LF, nor where the end of the answer might begin.
+        """
+        data, start = self._data, self._start
+        first_dot = _find_dot_line(data, start)
+        if first_dot >= 0 and data.startswith(b"\r\n", first_dot + 3):
+            self._start = first_dot + 5
+            return data[start + self._overlap : first_dot + 2], True
+        end = data.find(_END, first_dot) if first_dot >= 0 else -1
+        stop = end + 2 if end >= 0 else len(data) - _possible_end(data[max(start, len(data) - 4) :])
+        if first_dot < 0:
+            piece = data[start + self._overlap : stop]
+        else:
+            piece = data[start:stop].replace(b"\r\n.", b"\r\n")[self._overlap :]
+        if stop > start:
+            self._overlap = 0
+        self._start = end + 5 if end >= 0 else stop
+        return piece, end >= 0
 
     def _answered(self, state: State | None) -> Command:
         """Take the head off the queue, its answer being complete."""
         command, _ = self._in_flight.popleft()
-        self._rest = Answer.LINE
+        self._rest = _LINE
         if state is not None and self._state is not State.ERROR:
             self._state = state
         return command
 
     # --- output
 
-    def send(self, command: Command) -> None:
-        """Add a command to the output and to those in flight.
+    def send(self, *commands: Command) -> None:
+        """Add a command, or several that are pipelined, to the output and to those in flight.
 
         Raises:
-            LocalProtocolError: it is not legal now, or an argument cannot be sent; nothing was added.
+            LocalProtocolError: one is not legal now, or an argument cannot be sent; none was added.
         """
-        move = TRANSITIONS[self._state].get(type(command))
-        if move is None:
-            raise LocalProtocolError(f"{command.verb} is not legal in the state {self._state.value}")
-        if self._in_flight:
-            last = self._in_flight[-1][0]
-            if type(last) in ENDS_GROUP:
-                raise LocalProtocolError(f"{command.verb} has to wait for the answer to {last.verb}")
-            if "PIPELINING" not in self._capabilities:
+        state = self._state
+        last = self._in_flight[-1][0] if self._in_flight else None
+        is_pipelining = "PIPELINING" in self._capabilities
+        moves: list[Move] = []
+        for command in commands:
+            move = TRANSITIONS[state].get(type(command))
+            if move is None:
+                raise LocalProtocolError(f"{command.verb} is not legal in the state {state.value}")
+            if last is None:
+                if self.has_unread:
+                    # What came before the command was sent cannot be its answer, but would be read as such.
+                    raise LocalProtocolError(
+                        f"{command.verb} cannot be sent before it is known what the server says"
+                    )
+            elif type(last) in ENDS_GROUP or not is_pipelining:
                 raise LocalProtocolError(
                     f"{command.verb} has to wait for the answer to {last.verb}",
-                    cure="the server does not offer PIPELINING",
+                    cure="" if type(last) in ENDS_GROUP else "the server does not offer PIPELINING",
                 )
-        elif self.has_unread:
-            # What came before the command was sent cannot be its answer, but would be read as such.
-            raise LocalProtocolError(f"{command.verb} cannot be sent before it is known what the server says")
-        self._output.append(command.encode())
-        self._in_flight.append((command, move))
-        if move.begun is not None:
-            self._state = move.begun
+            moves.append(move)
+            state = move.begun or state
+            last = command
+        if commands:
+            self._output.append(b"".join([command.encode() for command in commands]))
+        self._in_flight.extend(zip(commands, moves, strict=True))
+        self._state = state
         if self.trace is not None:
-            self.trace(Direction.SENT, command.redacted())
+            for command in commands:
+                self.trace(Direction.SENT, command.redacted())
 
     def data_to_send(self) -> list[bytes]:
         """Return what is to be written, and forget it."""
@@ -290,11 +351,33 @@ class ClientProtocol:
             raise LocalProtocolError(
                 f"TLS cannot start in the state {self._state.value}", cure="send STLS first"
             )
-        if len(self._buffer):
+        unread = len(self._data) - self._start
+        if unread:
             self._state = State.ERROR
-            raise PlaintextAfterStartTLS(
-                f"{len(self._buffer)} octets arrived between the answer to STLS and TLS"
-            )
+            raise PlaintextAfterStartTLS(f"{unread} octets arrived between the answer to STLS and TLS")
         self._state = State.AUTHORIZATION
         self._capabilities = Capabilities()
         self._timestamp = None
+
+
+def _find_dot_line(data: bytes, start: int) -> int:
+    """Offset of the first CRLF at or behind `start` that a dot follows, or -1.
+
+    One octet is searched for tens of times as fast as three, and encoded content has no dots; where there are some,
+    ever larger parts are searched for all three.
+    """
+    window = _WINDOW
+    stop = start + window
+    while (found := data.find(b"\r\n.", start, stop)) < 0:
+        dot = data.find(b".", stop)
+        if dot < 0:
+            break
+        start = dot - 2
+        window *= 2
+        stop = dot + window
+    return found
+
+
+def _possible_end(tail: bytes) -> int:
+    """How many octets at the end of `tail` may turn out to begin the end of an answer."""
+    return next((n for n in range(len(tail), 0, -1) if _END.startswith(tail[-n:])), 0)

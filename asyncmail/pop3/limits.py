@@ -19,6 +19,10 @@ class ClientLimits:
         listing_lines: lines of such a listing; each becomes some 150 octets of objects.
         capabilities: a whole capability list. No RFC number; a long one has 500 octets.
         content: one message as retrieved; None is no limit, for content is handed on in pieces and not kept.
+        whole: messages that a session keeps whole at once, be it one or those of a pipeline. No RFC number: servers
+            that take more than 150 MB are rare.
+        surplus: what those may have beyond twice the octets that LIST told of them. Twice, since some servers count
+            a line end as one octet; and more, since others tell what they store, compressed or not yet expanded.
     """
 
     response_line: int = 8_192
@@ -26,6 +30,8 @@ class ClientLimits:
     listing_lines: int = 1_000_000
     capabilities: int = 65_536
     content: int | None = None
+    whole: int = 268_435_456
+    surplus: int = 8_388_608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

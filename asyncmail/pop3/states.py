@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from .commands import (
     Apop,
@@ -32,13 +32,16 @@ from .commands import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["ENDS_GROUP", "TRANSITIONS", "Awaiting", "Move", "State"]
 
 
 class State(enum.Enum):
     """What may come next."""
+
+    # Every command looks up the table, and Enum's own hash is that of the name, computed in Python.
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     GREETING = "greeting"  # the server speaks first
     AUTHORIZATION = "authorization"

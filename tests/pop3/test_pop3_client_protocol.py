@@ -240,6 +240,53 @@ def test_a_message_that_has_arrived_is_one_event() -> None:
     assert client.next_event() == ContentReceived(Retr(number=2), b"two\r\n", True)
 
 
+LINES = st.lists(
+    st.one_of(
+        st.sampled_from([b"", b".", b"..", b".x", b"x.", b"\r", b"\n.", b"a.b." * 100]),
+        st.integers(0, 1000).map(lambda octets: b"x" * octets),
+    ),
+    max_size=12,
+)
+
+
+@given(st.lists(LINES, min_size=1, max_size=4), st.data())
+def test_messages_of_any_size_with_dots_anywhere(messages: list[list[bytes]], data: st.DataObject) -> None:
+    client = logged_in()
+    client.send(*(Retr(number=number) for number in range(1, len(messages) + 1)))
+    octets = b""
+    for lines in messages:
+        stuffed = (b"." + line if line.startswith(b".") else line for line in lines)
+        octets += b"+OK\r\n" + b"".join(line + b"\r\n" for line in stuffed) + b".\r\n"
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(octets)), max_size=5)) | {0, len(octets)})
+    expected = [
+        ContentReceived(Retr(number=number), b"".join(line + b"\r\n" for line in lines), True)
+        for number, lines in enumerate(messages, 1)
+    ]
+    assert events(client, [octets[a:b] for a, b in pairwise(cuts)]) == expected
+    assert not client.has_unread
+
+
+@pytest.mark.parametrize("command", [Retr(number=1), List()])
+@pytest.mark.parametrize("rest", [b".\r\n", b"1 2\r\n.\r\n", b"..\r\n1 2\r\n.\r\n"])
+def test_a_status_line_may_be_unusual(command: Command, rest: bytes) -> None:
+    found = []
+    for line in (b"+OK\r\n", b"+OK  and more \r\n", b"+ok\r\n", b"+OK\n", b"+OK and more\n"):
+        for pieces in ([line + rest], [bytes([octet]) for octet in line + rest]):
+            client = logged_in()
+            client.send(command)
+            found.append(events(client, pieces))
+    assert len(found[0]) == 1
+    assert found == found[:1] * len(found)
+
+
+@pytest.mark.parametrize("line", [b"+OKAY\r\n", b"+OK\0\r\n", b"+OK a\rb\r\n", b"OK\r\n", b"\r\n"])
+def test_a_status_line_may_not_be_anything(line: bytes) -> None:
+    client = logged_in()
+    client.send(Retr(number=1))
+    with pytest.raises(RemoteProtocolError, match="not a response"):
+        events(client, [line + b".\r\n"])
+
+
 @pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n. \r\n", b"\r\n.\r\r\n"])
 def test_content_ends_with_crlf_dot_crlf_and_nothing_else(end: bytes) -> None:
     client = logged_in()
@@ -447,6 +494,30 @@ def test_nothing_may_follow_what_ends_a_group(last: Command) -> None:
         client.send(Noop())
 
 
+def test_commands_that_are_pipelined_leave_together() -> None:
+    client = logged_in()
+    assert client.is_idle
+    client.send()
+    assert client.data_to_send() == []
+    client.send(Stat(), Dele(number=1), Quit())
+    assert client.data_to_send() == [b"STAT\r\nDELE 1\r\nQUIT\r\n"]
+    assert client.in_flight == (Stat(), Dele(number=1), Quit())
+    assert client.state is State.UPDATE
+    assert not client.is_idle
+
+
+@pytest.mark.parametrize("commands", [(Noop(), Quit(), Noop()), (Noop(), Capa(), Noop()), (Noop(), Stls())])
+def test_of_commands_that_cannot_be_pipelined_none_leaves(commands: tuple[Command, ...]) -> None:
+    client = logged_in()
+    with pytest.raises(LocalProtocolError):
+        client.send(*commands)
+    with pytest.raises(LocalProtocolError, match="does not offer PIPELINING"):
+        logged_in("TOP").send(Noop(), Noop())
+    assert client.data_to_send() == []
+    assert client.is_idle
+    assert client.state is State.TRANSACTION
+
+
 def test_an_argument_that_cannot_be_sent_leaves_nothing_behind() -> None:
     client = greeted()
     with pytest.raises(LocalProtocolError):
@@ -581,6 +652,7 @@ def test_a_connection_that_ends_too_early_names_what_was_in_flight(so_far: bytes
 def test_every_buffer_names_its_limit(command: Command, octets: bytes, limit: str) -> None:
     limits = ClientLimits(response_line=60, listing_octets=64, listing_lines=4, capabilities=64, content=64)
     client = logged_in(limits=limits)
+    assert client.limits is limits
     client.send(command)
     with pytest.raises(LimitExceeded) as caught:
         events(client, [octets[:50], octets[50:]])
@@ -642,3 +714,6 @@ def test_repr_shows_state_and_counts() -> None:
     client.send(Stat())
     client.receive_data(b"+OK")
     assert repr(client) == "<pop3.ClientProtocol transaction, 1 in flight, 3 unread>"
+    client.send(List())
+    assert events(client, [b"\r\n+OK\r\n1 100\r\n2 1"]) == [ResponseReceived(Stat(), ok())]
+    assert repr(client) == "<pop3.ClientProtocol transaction, 1 in flight, 10 unread>"
