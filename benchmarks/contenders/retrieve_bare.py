@@ -1,6 +1,6 @@
 """The floor of retrieving: a blocking socket and a loop that only counts octets.
 
-Every RETR leaves in one write. How many octets the answers have is known from having read them once before.
+LIST and every RETR leave in one write. How many octets the answers have is known from having read them once before.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BUFFER = 262_144
 
 
 def retrieve(options: Namespace) -> Measured:
-    commands = b"".join(b"RETR %d\r\n" % number for number in range(1, options.messages + 1))
+    commands = b"LIST\r\n" + b"".join(b"RETR %d\r\n" % number for number in range(1, options.messages + 1))
     buffer = bytearray(_BUFFER)
     with socket.create_connection((HOST, options.port)) as connection:
         _log_in(connection, options)
-        octets = _measure(connection, commands, options.messages)
+        octets = _measure(connection, commands, 1 + options.messages)
         with Stopwatch() as watch:
             connection.sendall(commands)
             while octets > 0:
@@ -42,12 +42,12 @@ def _log_in(connection: socket.socket, options: Namespace) -> None:
                 raise SystemExit("the login was refused")
 
 
-def _measure(connection: socket.socket, commands: bytes, messages: int) -> int:
-    """Read all messages, and return how many octets that took."""
+def _measure(connection: socket.socket, commands: bytes, answers: int) -> int:
+    """Read all answers, and return how many octets that took."""
     connection.sendall(commands)
     octets = ends = 0
     tail = b""
-    while ends < messages:
+    while ends < answers:
         data = connection.recv(_BUFFER)
         if not data:
             raise SystemExit("the server closed the connection")
