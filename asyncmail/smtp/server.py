@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from ..errors import (
-    AddressSyntaxError,
     AuthenticationError,
-    ExtensionRequired,
     LimitExceeded,
     LocalProtocolError,
     MailError,
@@ -22,18 +20,13 @@ from .commands import (
     Data,
     Ehlo,
     EndOfContent,
-    Expn,
     Helo,
-    Help,
     Lhlo,
     Mail,
     Noop,
-    Quit,
     Rcpt,
     Rset,
     Starttls,
-    UnknownCommand,
-    Vrfy,
     parse_command,
 )
 from .events import (
@@ -50,6 +43,22 @@ from .limits import ServerLimits
 from .offer import ServerOffer
 from .parameters import BodyType
 from .replies import Reply, transcribe
+from .server_replies import (
+    ACCEPTED,
+    BARE_NEWLINE,
+    BARE_NEWLINE_IN_COMMAND,
+    CHUNK_ACCEPTED,
+    CONSEQUENCES,
+    LINE_TOO_LONG,
+    NEEDS_SMTPUTF8,
+    NO_RECIPIENTS,
+    NO_SENDER,
+    OUT_OF_SEQUENCE,
+    TOO_MANY_COMMANDS,
+    TOO_MANY_ERRORS,
+    TOO_MANY_RECIPIENTS,
+    fault,
+)
 from .states import SERVER_ANSWERS, SERVER_RECEIVES, Answer, ServerState
 
 __all__ = ["ServerProtocol"]
@@ -59,36 +68,6 @@ _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
 _ANSWERED_HERE = (Noop, Auth, AuthResponse)
 _END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
-
-_ACCEPTED: dict[type[Command], Reply] = {
-    Mail: Reply(250, "OK", "2.1.0"),
-    Rcpt: Reply(250, "OK", "2.1.5"),
-    Data: Reply(354, "Go ahead, end with a lone dot"),
-    EndOfContent: Reply(250, "Message accepted", "2.6.0"),
-    Rset: Reply(250, "OK", "2.0.0"),
-    Quit: Reply(221, "Goodbye", "2.0.0"),
-    Vrfy: Reply(252, "Try it with RCPT", "2.5.2"),
-    Expn: Reply(502, "Lists are not expanded", "5.5.1"),
-    Help: Reply(214, "See RFC 5321", "2.0.0"),
-    Noop: Reply(250, "OK", "2.0.0"),
-    Starttls: Reply(220, "Go ahead", "2.0.0"),
-    Auth: Reply(235, "Authenticated", "2.7.0"),
-    AuthResponse: Reply(235, "Authenticated", "2.7.0"),
-}
-_BARE_NEWLINE = Reply(550, "Lines end in CRLF: the content holds a bare CR or LF", "5.6.0")
-_LINE_TOO_LONG = Reply(500, "The line is too long", "5.5.2")
-_BDAT_WITHOUT_SIZE = Reply(421, "BDAT takes a number of octets and, for the last chunk, LAST", "4.5.4")
-_BARE_NEWLINE_IN_COMMAND = Reply(500, "Lines end in CRLF", "5.5.2")
-_CHUNK_ACCEPTED = Reply(250, "Chunk received", "2.0.0")
-_NEEDS_SMTPUTF8 = Reply(553, "A non-ASCII address needs the parameter SMTPUTF8", "5.6.7")
-_OUT_OF_SEQUENCE = "5.5.1"
-_NO_SENDER = Reply(503, "Use MAIL first", _OUT_OF_SEQUENCE)
-_NO_RECIPIENTS = Reply(503, "No valid recipients", _OUT_OF_SEQUENCE)
-_TOO_MANY_COMMANDS = Reply(421, "Too many commands in one session", "4.7.0")
-_TOO_MANY_ERRORS = Reply(421, "Too many errors in one session", "4.7.0")
-_TOO_MANY_RECIPIENTS = Reply(452, "Too many recipients", "4.5.3")
-# A client that pipelines gets these for what it had sent before it knew: no fault of its own.
-_CONSEQUENCES = frozenset((_NO_SENDER, _NO_RECIPIENTS, _TOO_MANY_RECIPIENTS))
 
 
 class ServerProtocol:
@@ -201,20 +180,20 @@ class ServerProtocol:
             line = self._buffer.take_line(self._longest_line, "command_line")
         except LimitExceeded:
             self._skipping = True
-            return self._reject_line(f"<a line of more than {self._longest_line} octets>", _LINE_TOO_LONG)
+            return self._reject_line(f"<a line of more than {self._longest_line} octets>", LINE_TOO_LONG)
         if line is None:
             return self._needs_data()
         # An initial response makes AUTH longer than other commands (RFC 4954 §4).
         if len(line) > self._limits.command_line and not exchanging and line[:5].upper() != b"AUTH ":
-            return self._reject_line(f"<a line of {len(line)} octets>", _LINE_TOO_LONG)
+            return self._reject_line(f"<a line of {len(line)} octets>", LINE_TOO_LONG)
         if line[-2:] != b"\r\n":
-            return self._reject_line(f"<a line of {len(line)} octets>", _BARE_NEWLINE_IN_COMMAND)
+            return self._reject_line(f"<a line of {len(line)} octets>", BARE_NEWLINE_IN_COMMAND)
         try:
             command = (
                 AuthResponse.parse(line[:-2].decode("latin-1")) if exchanging else parse_command(line[:-2])
             )
         except (ValueError, MailError) as error:
-            return self._reject_line(*_fault(line, error))
+            return self._reject_line(*fault(line, error))
         return self._handle(command)
 
     def _handle(self, command: Command) -> ServerEvent | Signal:
@@ -222,7 +201,7 @@ class ServerProtocol:
             self.trace(Direction.RECEIVED, str(command))
         self._commands += 1
         if self._commands > self._limits.commands:
-            return self._reject(str(command), _TOO_MANY_COMMANDS)
+            return self._reject(str(command), TOO_MANY_COMMANDS)
         refusal = self._refusal_of(command)
         if isinstance(command, Bdat):
             return self._begin_chunk(command, refusal)
@@ -258,19 +237,19 @@ class ServerProtocol:
                     return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
             case Rcpt():
                 if self._recipients >= self._limits.recipients:
-                    return _TOO_MANY_RECIPIENTS
+                    return TOO_MANY_RECIPIENTS
                 if command.parameters:
                     return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
                 if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
-                    return _NEEDS_SMTPUTF8
+                    return NEEDS_SMTPUTF8
             case Starttls():
                 if self._encrypted:
-                    return Reply(503, "TLS is active already", _OUT_OF_SEQUENCE)
+                    return Reply(503, "TLS is active already", OUT_OF_SEQUENCE)
                 if not offer.starttls:
                     return Reply(502, "TLS is not available", "5.5.1")
             case Auth():
                 if self._authenticated:
-                    return Reply(503, "Already authenticated", _OUT_OF_SEQUENCE)
+                    return Reply(503, "Already authenticated", OUT_OF_SEQUENCE)
                 if not offer.authentication:
                     return Reply(502, "Authentication is not available", "5.5.1")
                 if command.mechanism not in offer.mechanisms_for(encrypted=self._encrypted):
@@ -290,12 +269,12 @@ class ServerProtocol:
             case _, Mail():
                 text = "A transaction is under way: use RSET"
             case _, Rcpt():
-                return _NO_SENDER
+                return NO_SENDER
             case _, Data() | Bdat():
-                return _NO_RECIPIENTS
+                return NO_RECIPIENTS
             case _:
                 text = "Not in this state of the session"
-        return Reply(503, text, _OUT_OF_SEQUENCE)
+        return Reply(503, text, OUT_OF_SEQUENCE)
 
     def _authenticate(self, command: Auth | AuthResponse) -> ServerEvent:
         try:
@@ -323,10 +302,10 @@ class ServerProtocol:
 
     def _reject(self, line: str, reply: Reply) -> CommandRejected:
         """Answer what cannot be handled; enough of it ends the session."""
-        if reply not in _CONSEQUENCES:
+        if reply not in CONSEQUENCES:
             self._errors += 1
         if self._errors > self._limits.errors:
-            reply = _TOO_MANY_ERRORS
+            reply = TOO_MANY_ERRORS
         if self._state is ServerState.AUTHENTICATION:
             self._state = ServerState.READY
         self._answer(reply)
@@ -355,7 +334,7 @@ class ServerProtocol:
             self._refusal = Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
         data = self._normalizer.feed(data)
         if self._normalizer.repaired and self._offer.bare_newlines is BareNewlines.REJECT:
-            self._refusal = self._refusal or _BARE_NEWLINE
+            self._refusal = self._refusal or BARE_NEWLINE
         return ContentReceived(data) if data and self._refusal is None else None
 
     def _end_content(self, *, one_reply: bool = False) -> ContentEnded:
@@ -395,13 +374,13 @@ class ServerProtocol:
         if command.last and (rest := self._normalizer.finish()):
             # A CR at the very end of the content, held back until it was known that no LF follows.
             if self._offer.bare_newlines is BareNewlines.REJECT:
-                self._refusal = self._refusal or _BARE_NEWLINE
+                self._refusal = self._refusal or BARE_NEWLINE
             elif self._refusal is None:
                 return ContentReceived(rest)
         self._chunk = None
         if self._refusal is None and not command.last:
             self._state = ServerState.CHUNKS
-            self._write(_CHUNK_ACCEPTED)
+            self._write(CHUNK_ACCEPTED)
             return CommandAnswered(command)
         return self._end_content(one_reply=not command.last)
 
@@ -410,8 +389,9 @@ class ServerProtocol:
     def send(self, reply: Reply) -> None:
         """Answer the command or content in hand, or greet.
 
-        A positive or intermediate reply moves the session on, a negative one leaves it where it was; 421 ends it. When
-        too many attempts to log in have failed, 421 is sent instead of `reply`.
+        A positive or intermediate reply moves the session on, a negative one leaves it where it was; 421 ends it.
+        Behind a negative greeting the client may only say QUIT. When too many attempts to log in have failed, 421 is
+        sent instead of `reply`.
 
         Raises:
             LocalProtocolError: nothing waits for a reply, or not for one of this class.
@@ -426,7 +406,7 @@ class ServerProtocol:
             if isinstance(handled, _AUTHENTICATION):
                 self._errors += 1
                 if self._errors > self._limits.errors:
-                    reply = _TOO_MANY_ERRORS
+                    reply = TOO_MANY_ERRORS
         elif (type(handled), _class_of(reply)) not in SERVER_ANSWERS:
             raise LocalProtocolError(f"{handled.verb} cannot be answered {reply}")
         self._answer(reply)
@@ -449,7 +429,7 @@ class ServerProtocol:
         handled = self._handled
         if handled is None:
             raise LocalProtocolError("nothing waits for a reply")
-        usual = _ACCEPTED.get(type(handled))
+        usual = ACCEPTED.get(type(handled))
         if usual is not None:
             while self._handled is handled:
                 self._answer(usual)
@@ -540,30 +520,6 @@ class ServerProtocol:
         self._state = ServerState.HELLO
         self._encrypted = True
         self._authenticated = False
-
-
-def _fault(line: bytes, error: ValueError | MailError) -> tuple[str, Reply]:
-    """What to show of a line that is no command, and what to answer. Unknown parts of a line may be secret."""
-    hidden = f"<a line of {len(line)} octets>"
-    match error:
-        case UnknownCommand():
-            return str(error), Reply(500, "Not a command known here", "5.5.2")
-        case AuthenticationError():
-            return "<an authentication line>", Reply(501, error.problem, "5.5.2")
-        case _ if line[:4].upper() == b"BDAT":
-            # The octets behind it cannot be told from commands: the session ends.
-            return hidden, _BDAT_WITHOUT_SIZE
-        case UnicodeDecodeError():
-            return hidden, Reply(500, "The line is not UTF-8", "5.5.2")
-        case AddressSyntaxError():
-            code = "5.1.7" if line[:4].upper() == b"MAIL" else "5.1.3"
-            return printable(line[:-2]), Reply(501, printable(error.problem), code)
-        case ExtensionRequired():
-            return printable(line[:-2]), _NEEDS_SMTPUTF8
-        case MailError():
-            return printable(line[:-2]), Reply(501, printable(error.problem), "5.5.4")
-        case _:
-            return hidden, Reply(501, printable(error), "5.5.4")
 
 
 def _class_of(reply: Reply) -> Answer:
