@@ -582,7 +582,7 @@ async def test_a_connection_lost_at_the_end_of_content(extensions: tuple[str, ..
         unknown = [number for number, outcome in enumerate(outcomes) if outcome.unknown]
         assert sorted(accepted + unknown) == list(range(20))
         taken = Counter(server.subjects)
-        assert set(taken.values()) == {1}
+        assert set(taken.values()) <= {1}
         assert set(taken) == {str(number) for number in accepted} | ({"7"} if takes else set())
         if extensions is not EXTENSIONS:
             assert unknown == [7]
