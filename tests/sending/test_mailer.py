@@ -607,7 +607,8 @@ async def test_a_message_that_kills_every_session(extensions: tuple[str, ...]) -
     async with scripted(react, extensions=extensions) as server:
         limits = PoolLimits(pause_seconds=0.001, attempts=3)
         async with Mailer(server.url, connections=1, pool=limits) as mailer:
-            await send(0)  # the server is of use: Trio starts tasks in any order, and the third may be the first
+            # Trio starts tasks in any order, and the third may be the first: let the server be of use before.
+            await send(0)
             async with anyio.create_task_group() as group:
                 for number in range(1, 10):
                     group.start_soon(send, number)
