@@ -433,6 +433,10 @@ class SMTPClient:
                     return transaction.failed(error)
             if pipeline.is_closing:
                 self.abort()
+                if pipeline.unsent:
+                    return transaction.failed(
+                        ConnectionLost(f"the server ended the session: {pipeline.goodbye}")
+                    )
             return pipeline.outcomes.pop()[1]
 
     async def run(self, pipeline: Pipeline, more: Callable[[], bool] | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ..client.smtp import SMTPClient, make_transaction
-from ..errors import ClosedError, MailError, MessageError
+from ..errors import ClosedError, ConnectionLost, MailError, MessageError
 from ..net import BackgroundTask, Waiter, spawn
 from ..smtp import Pipeline, Transaction
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 __all__ = ["Worker"]
+
+# Exim drops a session at the eleventh RSET that does not follow a message (smtp_accept_max_nonmail), and with it what
+# has been written behind: nobody would know what became of that.
+_EXIM_REFUSALS = 10
 
 
 class Worker:
@@ -82,10 +86,13 @@ class Worker:
             window=limits.window,
             window_octets=limits.window_octets,
             chunking=limits.chunking,
+            refusals=_EXIM_REFUSALS if "Exim" in str(self._client.greeting) else None,
         )
         try:
             while await self._has_work(pipeline):
                 await self._client.run(pipeline, partial(self._go_on, pipeline))
+            if pipeline.unsent:
+                raise ConnectionLost(f"the server ended the session: {pipeline.goodbye}")
         except BaseException as error:
             self._give_back(
                 pipeline, error if isinstance(error, MailError) else ClosedError("the mailer was closed")

@@ -127,6 +127,14 @@ class Transaction:
         return self._pipelined and self._mail_reply is not None and self._mail_reply.code == 503
 
     @property
+    def _was_cut_off(self) -> bool:
+        """Whether the server ended the session where it would have taken it: elsewhere it may be welcome."""
+        mail, data = self._mail_reply, self._data_reply
+        if (mail is not None and mail.code == 421) or (data is not None and data.code == 421):
+            return True
+        return not self._accepted and any(reply.code == 421 for reply in self._rcpt_replies)
+
+    @property
     def _is_refused(self) -> bool:
         """Whether nothing of it was taken, whatever is still to be answered."""
         if self._mail_reply is not None and self._mail_reply.code >= 300:
@@ -194,6 +202,8 @@ class Pipeline:
         window: transactions that may be without answer at the same time.
         window_octets: content that may be without answer at the same time, in octets.
         chunking: use BDAT where the server offers it.
+        refusals: transactions without an accepted recipient after which the server may drop the session: so many at
+            most are without answer, as each could be one, and none is begun once there have been so many.
     """
 
     def __init__(
@@ -203,18 +213,20 @@ class Pipeline:
         window: int = 64,
         window_octets: int = 1_048_576,
         chunking: bool = True,
+        refusals: int | None = None,
     ) -> None:
         self.outcomes: list[tuple[Transaction, Outcome]] = []
         self.unsent: list[Transaction] = []
         self.is_closing: bool = False
-        """The server has said 421, or the session ended: submit nothing more."""
+        """The server ended the session, or is about to: submit nothing more."""
         self.goodbye: Reply | None = None
-        """That 421."""
+        """How the server said so: 421 to anything, or no to RSET, which cannot be refused in itself."""
         self._protocol = protocol
         extensions = protocol.extensions
         self._offers_size = "SIZE" in extensions
         self._chunking = chunking and "CHUNKING" in extensions
-        self._window = window
+        self._window = window if refusals is None else min(window, refusals)
+        self._refusals_left = refusals
         self._window_octets = window_octets
         self._queue: deque[Transaction] = deque()
         self._unanswered: deque[Transaction] = deque()  # begun, oldest first
@@ -326,7 +338,7 @@ class Pipeline:
         command = event.command
         reply = event.reply
         self._last = reply
-        if reply.code == 421:
+        if reply.code >= 400 and (reply.code == 421 or type(command) is Rset):
             self.is_closing = True
             self.goodbye = reply
         if type(command) is Rcpt:
@@ -368,6 +380,13 @@ class Pipeline:
             self._cautious = True
             self._queue.appendleft(transaction)
             return
+        if self.goodbye is not None and transaction._was_cut_off:
+            self.unsent.append(transaction)
+            return
+        if self._refusals_left is not None and not transaction._accepted:
+            self._refusals_left -= 1
+            self._window = min(self._window, self._refusals_left)
+            self.is_closing = self.is_closing or not self._refusals_left
         self.outcomes.append((transaction, transaction._outcome()))
 
     def abandon(self, error: MailError, *, unsent_octets: int = 0) -> None:
@@ -380,10 +399,10 @@ class Pipeline:
         self.is_closing = True
         protocol = self._protocol
         left = protocol.octets_sent - sum(map(len, protocol.data_to_send())) - unsent_octets
-        # Behind a 421 nothing was looked at: the answers come in order (RFC 5321 §3.8).
-        ended_by_421 = self._last is not None and self._last.code == 421
+        # Behind a goodbye nothing was looked at: the answers come in order (RFC 5321 §3.8).
+        said_goodbye = self.goodbye is not None and self._last is self.goodbye
         for transaction in self._unanswered:
-            failed_early = ended_by_421 or transaction._came_too_early
+            failed_early = said_goodbye or transaction._came_too_early
             if failed_early and not transaction._content_replies:
                 self.unsent.append(transaction)
             elif transaction._is_refused or 0 < transaction._end <= left:

@@ -30,6 +30,7 @@ from scripted import EXTENSIONS, Do, Talk, cut_at, scripted
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from asyncmail.server import ReceivedTransaction
     from peers import Authority
@@ -209,6 +210,16 @@ async def test_no_handshake_on_a_stream_of_the_callers_own(authority: Authority)
             pass
     await theirs.aclose()
     await anyio.sleep(0.01)
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_starttls_on_a_socket_in_the_file_system(authority: Authority, tmp_path: Path) -> None:
+    """There is nobody to hide from, and no certificate is for a path."""
+    path = str(tmp_path / "lmtp")
+    async with SMTPServer(ignore, path=path, lmtp=True, tls_context=authority.server_context()):
+        async with SMTPClient(f"lmtp+unix://{path}") as client:
+            assert "STARTTLS" in client.extensions
+            assert client.tls is None
 
 
 # --- AUTH

@@ -15,7 +15,7 @@ from .maildir import Maildir
 from .process import HOST, Unavailable, find_program, greets, reserve_port, running, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Exim", "run_exim"]
 
@@ -50,11 +50,17 @@ dsn_advertise_hosts = *
 pipelining_advertise_hosts = *
 smtputf8_advertise_hosts = *
 prdr_enable = true
+acl_smtp_mail = sender
 acl_smtp_rcpt = recipient
-acl_smtp_data = accept
+acl_smtp_data = content
 acl_smtp_data_prdr = prdr
+{settings}
 
 begin acl
+sender:
+  deny message = 5.7.1 Not from you
+       condition = ${{if match{{$sender_address_local_part}}{{^refused}}}}
+  accept
 recipient:
   deny message = 5.7.1 No relaying
        !domains = {domain}
@@ -62,6 +68,10 @@ recipient:
        condition = ${{if match{{$local_part}}{{^refused}}}}
   defer message = 4.2.1 Mailbox busy
        condition = ${{if match{{$local_part}}{{^deferred}}}}
+  accept
+content:
+  deny message = 5.7.1 Not this content
+       condition = ${{if match{{$header_subject:}}{{^refused}}}}
   accept
 prdr:
   deny message = 5.7.1 Not this content
@@ -107,7 +117,8 @@ class Exim:
     """A running Exim: PRDR and AUTH with PLAIN, LOGIN, CRAM-MD5, any username with `password`.
 
     It takes mail for any address in `domain`, except that it refuses local parts which begin with `refused`
-    (550), `deferred` (451) or, after the content and with PRDR only, `picky`.
+    (550), `deferred` (451) or, after the content and with PRDR only, `picky`. Senders and subjects which begin with
+    `refused` are refused too (550).
     """
 
     port: int
@@ -121,11 +132,14 @@ class Exim:
 
 
 @contextmanager
-def run_exim(authority: Authority | None = None) -> Iterator[Exim]:
+def run_exim(
+    authority: Authority | None = None, *, settings: Mapping[str, str] | None = None
+) -> Iterator[Exim]:
     """Run Exim.
 
     Args:
         authority: issues its certificate; a new one if None.
+        settings: options of its main section to add, such as `smtp_accept_max_per_connection`.
 
     Raises:
         Unavailable: it is not installed, its user does not exist, or this is neither that user nor root.
@@ -157,6 +171,7 @@ def run_exim(authority: Authority | None = None) -> Iterator[Exim]:
                 domain=DOMAIN,
                 password=PASSWORD,
                 maildir=maildir.path,
+                settings="\n".join(f"{name} = {value}" for name, value in (settings or {}).items()),
             )
         )
         for path in (directory, key):

@@ -28,9 +28,11 @@ def message(name: str = "a", recipients: str = "r", content: bytes = b"hello\r\n
     return Transaction(f"{name}@x.example", [f"{each}@y.example" for each in recipients], content, tag=name)
 
 
-def pipeline(keywords: str, *messages: Transaction, lmtp: bool = False) -> tuple[Pipeline, ClientProtocol]:
+def pipeline(
+    keywords: str, *messages: Transaction, lmtp: bool = False, refusals: int | None = None
+) -> tuple[Pipeline, ClientProtocol]:
     client = session(keywords, lmtp=lmtp)
-    found = Pipeline(client)
+    found = Pipeline(client, refusals=refusals)
     for each in messages:
         found.submit(each)
     return found, client
@@ -400,7 +402,35 @@ def test_a_server_that_says_421_and_goes_on() -> None:
     found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abc"])
     write(found, client)
     end(found, client, b"421 bye\r\n503\r\n503\r\n" + OK + OK)
-    assert decided(found) == [("a", [DEFERRED]), ("b", [UNKNOWN]), ("c", [UNKNOWN])]
+    assert unsent(found) == ["a"]
+    assert decided(found) == [("b", [UNKNOWN]), ("c", [UNKNOWN])]
+
+
+def test_no_to_rset_is_a_goodbye() -> None:
+    found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abc"])
+    write(found, client)
+    end(found, client, OK * 3 + b"554 too many nonmail commands\r\n")
+    assert found.goodbye is not None
+    assert decided(found) == [("a", [ACCEPTED])]
+    assert unsent(found) == ["b", "c"]
+
+
+def test_a_session_has_only_so_many_refusals() -> None:
+    """No more can be in flight, as each could be one."""
+    found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abcdefgh"], refusals=3)
+    refused = OK + b"550 no\r\n503 no\r\n"
+    assert write(found, client).count(b"MAIL") == 3  # a b c
+    assert hear(found, client, OK * 3).count(b"MAIL") == 1  # d, as a was taken
+    assert hear(found, client, OK + refused).count(b"MAIL") == 0  # b
+    assert hear(found, client, OK * 4).count(b"MAIL") == 1  # c was taken, e goes
+    assert hear(found, client, OK + refused).count(b"MAIL") == 0  # d
+    assert hear(found, client, OK * 4).count(b"MAIL") == 1  # e was taken, f goes
+    assert not found.is_closing
+    assert hear(found, client, refused) == b""
+    assert found.is_closing
+    assert not found.has_room
+    found.abandon(LOST)
+    assert unsent(found) == ["g", "h"]
 
 
 def test_behind_421_nothing_is_begun() -> None:
