@@ -67,11 +67,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ..message import Addresses, AddressLike, MessageLike, Parcel, Prepared
+    from ..message import Addresses, AddressLike, MessageLike, Parcel
     from ..net import ByteStream
+    from ..smtp.pipeline import TransactionT
     from ..wire import Trace
 
-__all__ = ["SMTPClient", "SMTPOptions", "make_transaction", "parse_server"]
+__all__ = ["SMTPClient", "SMTPOptions", "fit", "parse_server"]
 
 
 _GOODBYE_SECONDS = 5.0  # for the answer to a QUIT that nobody waits for
@@ -119,7 +120,7 @@ def parse_server(server: str | ServerURL) -> ServerURL:
     return url
 
 
-def make_transaction(prepared: Prepared, extensions: Extensions, index: int | None = None) -> Transaction:
+def fit(transaction: Transaction, extensions: Extensions) -> None:
     """Fit a message to what a server offers.
 
     Raises:
@@ -127,34 +128,23 @@ def make_transaction(prepared: Prepared, extensions: Extensions, index: int | No
 
     RFC 1870 §6.1, RFC 6152 §3, RFC 6531 §3.4
     """
-    octets = prepared.octets
-    eight_bit = prepared.needs_8bit
-    if prepared.needs_smtputf8 and "SMTPUTF8" not in extensions:
+    if transaction.smtputf8 and "SMTPUTF8" not in extensions:
         raise ExtensionRequired(
             "SMTPUTF8",
             stage=Stage.SENDER,
             cure="use ASCII addresses and encoded header fields, or another server",
         )
-    if eight_bit and "8BITMIME" not in extensions:
-        octets = to_7bit(octets)
-        eight_bit = False
-    if extensions.size is not None and len(octets) > extensions.size:
+    if transaction.eight_bit and "8BITMIME" not in extensions:
+        transaction.content = to_7bit(transaction.content)
+        transaction.eight_bit = False
+    octets = len(transaction.content)
+    if extensions.size is not None and octets > extensions.size:
         raise ExtensionRequired(
             "SIZE",
-            f"the message has {len(octets)} octets, the server takes {extensions.size}",
+            f"the message has {octets} octets, the server takes {extensions.size}",
             stage=Stage.SENDER,
             cure="make it smaller",
         )
-    return Transaction(
-        prepared.envelope.sender,
-        prepared.envelope.recipients,
-        octets,
-        eight_bit=eight_bit,
-        smtputf8=prepared.needs_smtputf8,
-        is_normalized=True,
-        tag=prepared.tag,
-        index=index,
-    )
 
 
 class SMTPClient:
@@ -192,7 +182,7 @@ class SMTPClient:
         )
         """The state of the session, for those who `run` a pipeline."""
         self._connection: Connection[ClientEvent] | None = None
-        self._pipeline: Pipeline | None = None
+        self._pipeline: Pipeline[Transaction] | None = None
         self.greeting: Reply | None = None
         """The server's first reply."""
 
@@ -421,7 +411,16 @@ class SMTPClient:
         """
         prepared = prepare(message, sender, recipients)
         with self._live.exclusive():
-            transaction = make_transaction(prepared, self.protocol.extensions)
+            transaction = Transaction(
+                prepared.envelope.sender,
+                prepared.envelope.recipients,
+                prepared.octets,
+                eight_bit=prepared.needs_8bit,
+                smtputf8=prepared.needs_smtputf8,
+                is_normalized=True,
+                tag=prepared.tag,
+            )
+            fit(transaction, self.protocol.extensions)
             await self._settle()
             pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
             pipeline.submit(transaction)
@@ -439,7 +438,7 @@ class SMTPClient:
                     )
             return pipeline.outcomes.pop()[1]
 
-    async def run(self, pipeline: Pipeline, more: Callable[[], bool] | None = None) -> None:
+    async def run(self, pipeline: Pipeline[TransactionT], more: Callable[[], bool] | None = None) -> None:
         """Send what a pipeline has, until all of it is decided.
 
         For callers that keep several transactions under way, as `Mailer` does; nothing else may use the session then.
@@ -452,27 +451,29 @@ class SMTPClient:
             ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended: `pipeline.abandon` is due.
         """
 
-        def handle(event: ClientEvent) -> None:
-            if type(event) is not ReplyReceived:
-                raise _end_of_session(event)
-            pipeline.handle(event)
+        protocol = self.protocol
 
-        def advance() -> bool:
+        def take() -> bool:
+            while events := protocol.next_events():
+                for event in events:
+                    if type(event) is not ReplyReceived:
+                        raise _end_of_session(event)
+                    pipeline.handle(event)
             pipeline.advance()  # which may decide a transaction that has nobody left to go to
             goes_on = len(pipeline) > 0 if more is None else more()
-            if goes_on and pipeline.is_closing and not self.protocol.in_flight:
+            if goes_on and pipeline.is_closing and not protocol.in_flight:
                 raise ConnectionLost
             return goes_on
 
         pipeline.advance()
         try:
-            await self._live.converse(handle, advance, self._patience)
+            await self._live.converse(take, self._patience)
         except MailError as error:
             if pipeline.goodbye is None:
                 raise
             raise ConnectionLost(f"the server ended the session: {pipeline.goodbye}") from error
 
-    def abandon(self, pipeline: Pipeline, error: MailError) -> None:
+    def abandon(self, pipeline: Pipeline[TransactionT], error: MailError) -> None:
         """Let a pipeline decide what `run` left undecided; the session has ended."""
         self.abort()
         pipeline.abandon(error, unsent_octets=self._live.unsent_octets)

@@ -58,6 +58,14 @@ class Waiter:
         elif not event.done():
             event.set_result(None)
 
+    def set_soon(self, seconds: float) -> None:
+        """Let it happen when more may have come together; on Trio, at once."""
+        event = self._event
+        if isinstance(event, asyncio.Future):
+            event.get_loop().call_later(seconds, self.set)
+        else:
+            event.set()
+
     def wait(self) -> Awaitable[None]:
         """Return what to await, once: a wait that was cancelled cannot be repeated."""
         event = self._event

@@ -133,18 +133,16 @@ class Connection(Generic[EventT_co]):
             self.give_up()
             raise
 
-    async def converse(
-        self, handle: Callable[[EventT_co], None], more: Callable[[], bool], patience: Callable[[], float]
-    ) -> None:
-        """Hand over each event as it comes, and write what the protocol object then has to say.
+    async def converse(self, take: Callable[[], bool], patience: Callable[[], float]) -> None:
+        """Let `take` handle what comes, segment by segment, and write what the protocol object then has to say.
 
         Args:
-            handle: called with each event.
-            more: called when all the events of a segment have been handed over; False ends the conversation.
+            take: called when the protocol object has received a segment, to take its events; False ends the
+                conversation.
             patience: called for the seconds that the peer may take now, for a segment or to take data.
 
         Raises:
-            RemoteProtocolError, ConnectionLost, MailTimeout, or what `handle` raises: the connection is given up.
+            RemoteProtocolError, ConnectionLost, MailTimeout, or what `take` raises: the connection is given up.
         """
         protocol = self.protocol
         goes_on = True
@@ -156,9 +154,7 @@ class Connection(Generic[EventT_co]):
                 protocol.receive_data(data)
             else:
                 protocol.receive_eof()
-            while not isinstance(event := protocol.next_event(), Signal):
-                handle(event)
-            goes_on = more()
+            goes_on = take()
             chunks = protocol.data_to_send()
             if goes_on and sum(map(len, chunks)) <= _PIECE:
                 return chunks

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Bulk", "Outcomes"]
 
+# Waking a task for each outcome costs more than what most do with it. Those of a few milliseconds are handed over
+# together, but never so many that the pool could run out of messages meanwhile.
+_TOGETHER = 0.002  # seconds
+_SHARE = 4  # of all that may be under way
+
 
 class Outcomes(AsyncIterator[Outcome]):
     """What `Mailer.send_many` returns; once nobody has it any more, what has not been begun is withdrawn.
@@ -70,6 +75,7 @@ class Bulk:
         self._exhausted = False
         self._feed: Callable[[], None] = self._start
         self._news: Waiter | None = None  # for who waits for outcomes
+        self._has_been_told = False  # that there will be news soon
         self._room: Waiter | None = None  # for the feeder of an asynchronous source
         self._feeder: BackgroundTask | None = None
 
@@ -96,6 +102,7 @@ class Bulk:
                 if self._exhausted:
                     raise StopAsyncIteration
             self._news = Waiter()
+            self._has_been_told = False
             try:
                 await self._news.wait()
             finally:
@@ -180,5 +187,13 @@ class Bulk:
         self._notify()
 
     def _notify(self) -> None:
-        if self._news is not None:
-            self._news.set()
+        """Tell who waits for outcomes; not for each of them, as long as others are on their way."""
+        news = self._news
+        if news is None:
+            return
+        if self._under_way and len(self._outcomes) * _SHARE < self._most:
+            if not self._has_been_told:
+                self._has_been_told = True
+                news.set_soon(_TOGETHER)
+        else:
+            news.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import AddressSyntaxError, ExtensionRequired, MailError, MessageError, Stage
-from ..smtp import Outcome, RecipientOutcome, Status
+from ..smtp import Outcome, Status, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "is_about_message", "undelivered"]
 
 
-class Job:
+class Job(Transaction):
     """A message, who wants to know, and how often it has been tried.
 
     Args:
@@ -24,14 +24,23 @@ class Job:
         index: position in the input of `send_many`.
     """
 
-    __slots__ = ("_finish", "attempts", "index", "is_withdrawn", "prepared")
+    __slots__ = ("_finish", "attempts", "is_withdrawn")
 
     def __init__(
         self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
     ) -> None:
-        self.prepared: Prepared = prepared
+        envelope = prepared.envelope
+        super().__init__(
+            envelope.sender,
+            envelope.recipients,
+            prepared.octets,
+            eight_bit=prepared.needs_8bit,
+            smtputf8=prepared.needs_smtputf8,
+            is_normalized=True,
+            tag=prepared.tag,
+            index=index,
+        )
         self._finish = finish
-        self.index: int | None = index
         self.attempts: int = 0
         self.is_withdrawn: bool = False
 
@@ -48,12 +57,4 @@ def is_about_message(error: MailError) -> bool:
 def undelivered(job: Job, error: MailError) -> Outcome:
     """The outcome of a message that no server was asked about: refused if it can never be sent, else deferred."""
     status = Status.REFUSED if is_about_message(error) else Status.DEFERRED
-    envelope = job.prepared.envelope
-    stage = error.stage or Stage.CONNECT
-    return Outcome(
-        sender=envelope.sender,
-        recipients=tuple([RecipientOutcome(each, status, None, stage) for each in envelope.recipients]),
-        error=error,
-        index=job.index,
-        tag=job.prepared.tag,
-    )
+    return job.failed(error, status, error.stage or Stage.CONNECT)

@@ -40,6 +40,11 @@ class Pace:
         rate = f"{1 / self._interval:g} messages per second" if self._interval else "unlimited"
         return f"<Pace {rate}>"
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a rate to keep."""
+        return self._interval > 0
+
     def delay(self, time: float) -> float:
         """Return the seconds from `time` until a message may begin; 0 if one may now."""
         return max(self._next - self._tolerance - time, 0.0)

@@ -155,7 +155,7 @@ class Pool:
 
     def take_job(self) -> Job | None:
         """The next job, None if there is none or it may not begin yet."""
-        if self.has_jobs and self._pace.take(now()):
+        if self.has_jobs and (not self._pace.is_limited or self._pace.take(now())):
             return self._queue.popleft()
         return None
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 
-from ..client.smtp import SMTPClient, make_transaction
+from ..client.smtp import SMTPClient, fit
 from ..errors import ClosedError, ConnectionLost, MailError, MessageError
 from ..net import BackgroundTask, Waiter, spawn
-from ..smtp import Pipeline, Transaction
+from ..smtp import Pipeline
 
 if TYPE_CHECKING:
     from .job import Job
@@ -36,8 +37,7 @@ class Worker:
         self._pool = pool
         self._client = client
         self._pause = pause
-        self._jobs: dict[Transaction, Job] = {}
-        self._taken = 0
+        self._left = 0  # messages that the session may still take
         self._has_answers = False
         self.is_connected: bool = False
         """Whether it has, or had, a session."""
@@ -45,8 +45,7 @@ class Worker:
         self._task: BackgroundTask = spawn(self._run, name="asyncmail connection")
 
     def __repr__(self) -> str:
-        state = "idle" if self._idle else f"{len(self._jobs)} under way"
-        return f"<Worker {state}, {self._client!r}>"
+        return f"<Worker {'idle' if self._idle else 'at work'}, {self._client!r}>"
 
     def wake(self) -> None:
         """There is a job, or the pool is closing."""
@@ -81,7 +80,10 @@ class Worker:
 
     async def _work(self) -> None:
         limits = self._pool.limits
-        pipeline = Pipeline(
+        self._left = min(
+            limits.messages_per_connection or sys.maxsize, self._client.extensions.messages or sys.maxsize
+        )
+        pipeline: Pipeline[Job] = Pipeline(
             self._client.protocol,
             window=limits.window,
             window_octets=limits.window_octets,
@@ -100,11 +102,11 @@ class Worker:
             raise
         await self._client.aclose()
 
-    async def _has_work(self, pipeline: Pipeline) -> bool:
+    async def _has_work(self, pipeline: Pipeline[Job]) -> bool:
         """Wait until there is something to send; False once the session is to end."""
         pool = self._pool
         while not self._fill(pipeline):
-            if pipeline.is_closing or not self._may_take or (pool.is_closing and not pool.has_jobs):
+            if pipeline.is_closing or not self._left or (pool.is_closing and not pool.has_jobs):
                 return False
             if delay := pool.delay:
                 await anyio.sleep(delay)
@@ -121,53 +123,43 @@ class Worker:
                 return False
         return True
 
-    def _go_on(self, pipeline: Pipeline) -> bool:
+    def _go_on(self, pipeline: Pipeline[Job]) -> bool:
         """Deliver what is decided, and submit more; False when there is nothing left to do."""
         self._deliver(pipeline)
         return self._fill(pipeline)
 
-    def _fill(self, pipeline: Pipeline) -> bool:
+    def _fill(self, pipeline: Pipeline[Job]) -> bool:
         pool = self._pool
-        while pipeline.has_room and self._may_take and (job := pool.take_job()) is not None:
-            self._submit(pipeline, job)
+        while pipeline.has_room and self._left and (job := pool.take_job()) is not None:
+            try:
+                fit(job, self._client.extensions)
+            except MailError as error:
+                job.finish(error)
+                continue
+            except Exception as error:  # somebody waits for this job
+                job.finish(MessageError(f"it cannot be encoded: {error!r}"))
+                continue
+            self._left -= 1
+            pipeline.submit(job)
+            pipeline.advance()
         return len(pipeline) > 0
 
-    @property
-    def _may_take(self) -> bool:
-        most = self._pool.limits.messages_per_connection
-        offered = self._client.extensions.messages
-        return (most is None or self._taken < most) and (offered is None or self._taken < offered)
-
-    def _submit(self, pipeline: Pipeline, job: Job) -> None:
-        try:
-            transaction = make_transaction(job.prepared, self._client.extensions, job.index)
-        except MailError as error:
-            job.finish(error)
-            return
-        except Exception as error:  # somebody waits for this job
-            job.finish(MessageError(f"it cannot be encoded: {error!r}"))
-            return
-        self._taken += 1
-        self._jobs[transaction] = job
-        pipeline.submit(transaction)
-        pipeline.advance()
-
-    def _deliver(self, pipeline: Pipeline) -> None:
+    def _deliver(self, pipeline: Pipeline[Job]) -> None:
         if not pipeline.outcomes:
             return
-        for transaction, outcome in pipeline.outcomes:
-            self._jobs.pop(transaction).finish(outcome)
+        for job, outcome in pipeline.outcomes:
+            job.finish(outcome)
         pipeline.outcomes.clear()
         if not self._has_answers:
             self._has_answers = True
             self._pool.answered()
 
-    def _give_back(self, pipeline: Pipeline, error: MailError) -> None:
+    def _give_back(self, pipeline: Pipeline[Job], error: MailError) -> None:
         self._deliver(pipeline)
         self._client.abandon(pipeline, error)
-        for transaction, outcome in pipeline.outcomes:
-            self._jobs.pop(transaction).finish(outcome)
-        unsent = [self._jobs.pop(transaction) for transaction in pipeline.unsent]
+        for job, outcome in pipeline.outcomes:
+            job.finish(outcome)
+        unsent = pipeline.unsent
         if unsent and not pipeline.outcomes:
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened
         self._pool.put_back(unsent, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -167,93 +168,112 @@ class ClientProtocol:
         Raises:
             RemoteProtocolError: it broke the protocol or a limit; from then on every call raises this.
         """
+        events = self.next_events(1)
+        return events[0] if events else Signal.NEED_DATA
+
+    def next_events(self, most: int = sys.maxsize) -> list[ClientEvent]:
+        """Return all that can be told of what the server did, oldest first; at most so many events.
+
+        Raises:
+            RemoteProtocolError: as `next_event`, once the events before that have been returned.
+        """
         if self._failure is not None:
             raise self._failure
+        events: list[ClientEvent] = []
+        lines, in_flight, trace = self._lines, self._in_flight, self.trace
+        longest = self._limits.reply_line
         try:
-            reply = self._read_reply()
-            if reply is not None:
-                return self._answer(reply)
+            while lines and len(events) < most:
+                line = lines.popleft()
+                if line[3:4] == b"-" or self._reply_lines or len(line) >= longest:
+                    reply = self._read_multiline(line)
+                    if reply is None:
+                        continue
+                else:
+                    reply = parse_reply(line)
+                if trace is not None:
+                    self._trace_reply(trace, reply)
+                if in_flight and not self._unasked:
+                    events.append(self._answer(in_flight[0], reply))
+                else:
+                    events.append(self._read_unasked(reply))
+            if not lines and len(self._partial_line) > longest:
+                raise LimitExceeded("reply_line", longest)
         except RemoteProtocolError as error:
             self._failure = error
             self._state = ClientState.ERROR
-            raise
-        if not self._at_eof:
-            return Signal.NEED_DATA
+            if not events:
+                raise
+        if events or not self._at_eof:
+            return events
         if self._state is not ClientState.ERROR:
             self._state = ClientState.CLOSED
-        return ConnectionEnded(tuple(self._in_flight))
+        return [ConnectionEnded(tuple(self._in_flight))]
 
-    def _read_reply(self) -> Reply | None:
-        lines = self._lines
-        most = self._limits.reply_line
-        while lines:
-            line = lines.popleft()
-            if len(line) >= most:
-                raise LimitExceeded("reply_line", most)
-            if line[3:4] != b"-":
-                if not self._reply_lines:
-                    return parse_reply(line)
-                begun, self._reply_lines = self._reply_lines, []
-                return parse_reply.__wrapped__(*begun, line)
-            self._reply_lines.append(line)
-            self._reply_octets += len(line) + 1
-            if self._reply_octets > self._limits.reply:
-                raise LimitExceeded("reply", self._limits.reply)
-        if len(self._partial_line) > most:
-            raise LimitExceeded("reply_line", most)
+    def _read_multiline(self, line: bytes) -> Reply | None:
+        """The reply that ends with this line, None if it goes on (RFC 5321 §4.2.1)."""
+        limits = self._limits
+        if len(line) >= limits.reply_line:
+            raise LimitExceeded("reply_line", limits.reply_line)
+        self._reply_lines.append(line)
+        self._reply_octets += len(line) + 1
+        if line[3:4] != b"-":
+            whole, self._reply_lines = self._reply_lines, []
+            self._reply_octets = 0
+            return parse_reply.__wrapped__(*whole)
+        if self._reply_octets > limits.reply:
+            raise LimitExceeded("reply", limits.reply)
         return None
 
     @property
     def _has_unread(self) -> bool:
         return bool(self._lines or self._partial_line or self._reply_lines)
 
-    def _answer(self, reply: Reply) -> ClientEvent:
-        self._reply_octets = 0
-        if self.trace is not None:
-            self._trace_reply(reply)
-        in_flight = self._in_flight
-        if not in_flight or self._unasked:
-            return self._read_unasked(reply)
-        command = in_flight[0]
+    def _answer(self, command: Command, reply: Reply) -> ReplyReceived:
+        kind = type(command)
         code = reply.code
         recipient = None
-        if code < 400:
-            if command is self._chunk:
-                raise RemoteProtocolError(f"BDAT was answered {reply} before its octets were sent")
-            if code >= 300 and type(command) not in _ANSWERED_IN_STEPS:
-                raise RemoteProtocolError(f"{command.verb} was answered {reply}")
-        if type(command) is Rcpt:
+        if code < 400 and (code >= 300 or command is self._chunk or kind is Data):
+            self._check_step(command, reply)
+        if kind is Rcpt:
             if code < 300:
                 if not self._sender_accepted:
                     raise RemoteProtocolError(f"RCPT was answered {reply} and the MAIL before it was refused")
-                self._accepted.append(command.recipient)
-        elif type(command) is Mail:
+                self._accepted.append(command.recipient)  # type: ignore[attr-defined]
+        elif kind is Mail:
             self._begin_transaction(code < 300)
-        elif type(command) is EndOfContent or (type(command) is Bdat and command.last):
+        elif kind is EndOfContent or (isinstance(command, Bdat) and command.last):
             if self.lmtp and self._accepted:
                 recipient = self._accepted[self._answered]
                 self._answered += 1
                 if self._answered < len(self._accepted):
                     return ReplyReceived(command, reply, recipient)
             self._begin_transaction(False)
-        elif type(command) is Rset or (type(command) is Bdat and code >= 400):
+        elif kind is Rset or (kind is Bdat and code >= 400):
             self._begin_transaction(False)
-        elif type(command) is Data and code < 300:
-            raise RemoteProtocolError(f"DATA was answered {reply}", stage=Stage.CONTENT)
+        in_flight = self._in_flight
         in_flight.popleft()
         if not in_flight:
-            self._settle(command, reply)
+            self._settle(kind, reply)
         return ReplyReceived(command, reply, recipient)
+
+    def _check_step(self, command: Command, reply: Reply) -> None:
+        """Raise RemoteProtocolError if a yes, or a go on, answers what was not asked so far."""
+        if command is self._chunk:
+            raise RemoteProtocolError(f"BDAT was answered {reply} before its octets were sent")
+        if reply.is_intermediate and type(command) not in _ANSWERED_IN_STEPS:
+            raise RemoteProtocolError(f"{command.verb} was answered {reply}")
+        if reply.is_positive and type(command) is Data:
+            raise RemoteProtocolError(f"DATA was answered {reply}", stage=Stage.CONTENT)
 
     def _begin_transaction(self, sender_accepted: bool) -> None:
         self._sender_accepted = sender_accepted
         self._accepted = []
         self._answered = 0
 
-    def _settle(self, command: Command, reply: Reply) -> None:
-        """Move the state on: everything sent has been answered, `command` last."""
+    def _settle(self, kind: type[Command], reply: Reply) -> None:
+        """Move the state on: everything sent has been answered, a command of this kind last."""
         code = reply.code
-        kind = type(command)
         answer = Answer.POSITIVE if code < 300 else Answer.INTERMEDIATE if code < 400 else Answer.NEGATIVE
         state = self._state = CLIENT_ANSWERS.get((self._state, kind, answer), self._state)
         if state is ClientState.CONTENT:
@@ -279,10 +299,10 @@ class ClientProtocol:
             self._state = ClientState.CLOSED if reply.code == 421 else ClientState.REFUSED
         return GreetingReceived(reply)
 
-    def _trace_reply(self, reply: Reply) -> None:
-        assert self.trace is not None
+    @staticmethod
+    def _trace_reply(trace: Trace, reply: Reply) -> None:
         for line in transcribe(reply):
-            self.trace(Direction.RECEIVED, line)
+            trace(Direction.RECEIVED, line)
 
     # --- output
 

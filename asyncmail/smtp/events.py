@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ..sasl import Attempt
@@ -33,8 +33,7 @@ class GreetingReceived:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyReceived:
+class ReplyReceived(NamedTuple):
     """The answer to `command`; `recipient` is set for the answers to content in LMTP, one for each (RFC 2033 §4.2)."""
 
     command: Command

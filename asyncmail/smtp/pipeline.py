@@ -7,18 +7,18 @@ transactions follow each other without waiting (RFC 2920 §3.1, RFC 3030). Witho
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..address import check_forward_path, check_reverse_path
 from ..errors import LocalProtocolError, MailError, Stage
 from ..wire import normalize_newlines
-from .commands import Bdat, Command, Data, EndOfContent, Mail, Rcpt, Rset
+from .commands import Bdat, Command, Data, Mail, Rcpt, Rset
 from .outcome import Outcome, RecipientOutcome, Status
 from .parameters import BodyType
 from .states import ClientState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .client import ClientProtocol
     from .events import ReplyReceived
@@ -28,7 +28,6 @@ __all__ = ["Pipeline", "Transaction"]
 
 _DATA = Data()
 _RSET = Rset()
-_CONTENT = (Bdat, EndOfContent)
 _ENDED = frozenset((ClientState.QUIT, ClientState.CLOSED, ClientState.ERROR))
 
 # Recipients of the unanswered beyond which no transaction is begun, and commands of one transaction that may wait for
@@ -56,18 +55,15 @@ class Transaction:
     """
 
     __slots__ = (
-        "_accepted",
+        "_answers",
         "_commands",
-        "_content_replies",
-        "_data_reply",
+        "_content_at",
+        "_due",
         "_end",
-        "_mail_reply",
+        "_mail_at",
         "_next",
-        "_outstanding",
         "_pipelined",
-        "_rcpt_replies",
-        "_recipients",
-        "_written",
+        "_rcpts",
         "content",
         "eight_bit",
         "index",
@@ -92,7 +88,7 @@ class Transaction:
         if not recipients:
             raise LocalProtocolError("a transaction has at least one recipient")
         check_reverse_path(sender, smtputf8=smtputf8)
-        self._recipients = [Rcpt(recipient=recipient) for recipient in recipients]
+        self._rcpts = [Rcpt(recipient=recipient) for recipient in recipients]
         if not smtputf8:
             for recipient in recipients:
                 if not recipient.isascii():
@@ -108,18 +104,38 @@ class Transaction:
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
 
-    def _start(self, commands: list[Command], pipelined: bool) -> None:
-        self._commands = commands
+    def _start(self, commands: list[Command], mail_at: int, pipelined: bool) -> None:
+        self._commands = commands  # EndOfContent is added when it is sent
+        self._answers: list[Reply] = []  # to the commands, one each; in LMTP, more to the content
+        self._mail_at = mail_at  # index of MAIL, behind which the RCPTs follow
+        self._content_at = len(commands) - (type(commands[-1]) is Bdat)  # index of what ends the content
         self._pipelined = pipelined  # behind another one that was not answered yet
         self._next = 0  # index of the command to send next
-        self._outstanding = 0
-        self._written = False  # every command that it will have has been sent
+        self._due = 0  # answers, to all that was sent
         self._end = 0  # octets of the session up to and with the end of its content; 0 before that was sent
-        self._mail_reply: Reply | None = None
-        self._rcpt_replies: list[Reply] = []
-        self._accepted = 0  # of them
-        self._data_reply: Reply | None = None
-        self._content_replies: list[Reply] = []
+
+    @property
+    def _mail_reply(self) -> Reply | None:
+        return self._answers[self._mail_at] if len(self._answers) > self._mail_at else None
+
+    @property
+    def _rcpt_replies(self) -> list[Reply]:
+        return self._answers[self._mail_at + 1 : self._mail_at + 1 + len(self._rcpts)]
+
+    @property
+    def _accepted(self) -> int:
+        """How many recipients were accepted so far."""
+        return sum([reply.code < 300 for reply in self._rcpt_replies])
+
+    @property
+    def _content_refusal(self) -> Reply | None:
+        """The answer to DATA, if that was not 354."""
+        answers = self._answers[self._mail_at + 1 + len(self._rcpts) : self._content_at]
+        return answers[0] if answers and not answers[0].is_intermediate else None
+
+    @property
+    def _content_replies(self) -> list[Reply]:
+        return self._answers[self._content_at :]
 
     @property
     def _came_too_early(self) -> bool:
@@ -129,18 +145,20 @@ class Transaction:
     @property
     def _was_cut_off(self) -> bool:
         """Whether the server ended the session where it would have taken it: elsewhere it may be welcome."""
-        mail, data = self._mail_reply, self._data_reply
-        if (mail is not None and mail.code == 421) or (data is not None and data.code == 421):
-            return True
+        for reply in (self._mail_reply, self._content_refusal):
+            if reply is not None and reply.code == 421:
+                return True
         return not self._accepted and any(reply.code == 421 for reply in self._rcpt_replies)
 
     @property
     def _is_refused(self) -> bool:
         """Whether nothing of it was taken, whatever is still to be answered."""
+        if not self._answers:
+            return False
         if self._mail_reply is not None and self._mail_reply.code >= 300:
             return True
-        return self._data_reply is not None or (
-            not self._accepted and len(self._rcpt_replies) == len(self.recipients)
+        return self._content_refusal is not None or (
+            len(self._rcpt_replies) == len(self._rcpts) and not self._accepted
         )
 
     def failed(
@@ -153,26 +171,24 @@ class Transaction:
     def _outcome(self, error: MailError | None = None) -> Outcome:
         """The outcome by the answers that came; `error` stands for those that will not come any more."""
         mail = self._mail_reply
-        final = self._content_replies
         if mail is not None and mail.code >= 300:
-            decided = [
-                RecipientOutcome(address, _status(mail), mail, Stage.SENDER) for address in self.recipients
-            ]
+            status = _status(mail)
+            decided = [RecipientOutcome(address, status, mail, Stage.SENDER) for address in self.recipients]
         else:
             decided = []
-            accepted = 0
-            replies = self._rcpt_replies
-            for number, address in enumerate(self.recipients):
-                reply = replies[number] if number < len(replies) else None
+            # One answer stands for all who were accepted, but in LMTP.
+            final: Iterator[Reply | None] = iter(self._content_replies)
+            refusal = self._content_refusal
+            answer = next(final, refusal)
+            replies = iter(self._rcpt_replies)
+            for address in self.recipients:
+                reply = next(replies, None)
                 if reply is not None and reply.code >= 300:
                     decided.append(RecipientOutcome(address, _status(reply), reply, Stage.RECIPIENT))
                     continue
-                answer = self._data_reply
-                if final:
-                    answer = final[min(accepted, len(final) - 1)] if error is None else _at(final, accepted)
-                accepted += 1
                 status = Status.UNKNOWN if answer is None else _status(answer)
                 decided.append(RecipientOutcome(address, status, answer, Stage.CONTENT))
+                answer = next(final, answer if error is None else refusal)
         if error is not None and not any(each.status is Status.UNKNOWN for each in decided):
             error = None
         return Outcome(
@@ -186,11 +202,10 @@ def _status(reply: Reply) -> Status:
     return Status.DEFERRED if reply.code < 500 else Status.REFUSED
 
 
-def _at(replies: list[Reply], number: int) -> Reply | None:
-    return replies[number] if number < len(replies) else None
+TransactionT = TypeVar("TransactionT", bound=Transaction)
 
 
-class Pipeline:
+class Pipeline(Generic[TransactionT]):
     """Drives one `ClientProtocol` with transactions.
 
     Call `submit`, then `advance`, and write `protocol.data_to_send()`; hand each `ReplyReceived` to `handle`, then
@@ -215,8 +230,8 @@ class Pipeline:
         chunking: bool = True,
         refusals: int | None = None,
     ) -> None:
-        self.outcomes: list[tuple[Transaction, Outcome]] = []
-        self.unsent: list[Transaction] = []
+        self.outcomes: list[tuple[TransactionT, Outcome]] = []
+        self.unsent: list[TransactionT] = []
         self.is_closing: bool = False
         """The server ended the session, or is about to: submit nothing more."""
         self.goodbye: Reply | None = None
@@ -228,12 +243,12 @@ class Pipeline:
         self._window = window if refusals is None else min(window, refusals)
         self._refusals_left = refusals
         self._window_octets = window_octets
-        self._queue: deque[Transaction] = deque()
-        self._unanswered: deque[Transaction] = deque()  # begun, oldest first
+        self._queue: deque[TransactionT] = deque()
+        self._unanswered: deque[TransactionT] = deque()  # begun, oldest first
         self._octets = 0  # content of the unanswered
         self._recipients = 0  # of the unanswered
         self._last: Reply | None = None
-        self._writing: Transaction | None = None
+        self._writing: TransactionT | None = None
         self._cautious = False  # the server could not follow: one transaction at a time, RSET before each
 
     def __repr__(self) -> str:
@@ -257,7 +272,7 @@ class Pipeline:
             and self._recipients < _MAX_IN_FLIGHT
         )
 
-    def submit(self, transaction: Transaction) -> None:
+    def submit(self, transaction: TransactionT) -> None:
         """Add a transaction behind those already there."""
         self._queue.append(transaction)
 
@@ -274,44 +289,50 @@ class Pipeline:
                 if not self._queue or not self._fits:
                     return
                 transaction = self._begin(self._queue.popleft())
-            if transaction._outstanding >= _MAX_IN_FLIGHT or transaction._next == len(transaction._commands):
+            waiting = transaction._due - len(transaction._answers)
+            if waiting >= _MAX_IN_FLIGHT or transaction._next == len(transaction._commands):
                 return
-            self._write(transaction)
+            self._write(transaction, _MAX_IN_FLIGHT - waiting)
 
-    def _begin(self, transaction: Transaction) -> Transaction:
+    def _begin(self, transaction: TransactionT) -> TransactionT:
         behind = bool(self._unanswered)
-        commands: list[Command] = [self._mail(transaction), *transaction._recipients]
+        commands: list[Command] = [self._mail(transaction), *transaction._rcpts]
         commands.append(Bdat(size=len(transaction.content), last=True) if self._chunking else _DATA)
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
-        if self._protocol.state is not ClientState.READY or self._cautious or (behind and self._chunking):
+        resets = (
+            self._protocol.state is not ClientState.READY or self._cautious or (behind and self._chunking)
+        )
+        if resets:
             commands.insert(0, _RSET)
-        transaction._start(commands, behind)
+        transaction._start(commands, int(resets), behind)
         self._unanswered.append(transaction)
         self._octets += len(transaction.content)
         self._recipients += len(transaction.recipients)
         self._writing = transaction
         return transaction
 
-    def _write(self, transaction: Transaction) -> None:
-        """Send the next commands of the transaction that is being written; at least one, or mark it as written."""
+    def _write(self, transaction: TransactionT, most: int) -> None:
+        """Send the next commands of the transaction that is being written, or none if it is refused by now."""
         if transaction._is_refused:
-            self._finish_writing(transaction)
+            self._writing = None
+            if len(transaction._answers) == transaction._due:
+                self._decide(transaction)
             return
         protocol = self._protocol
+        commands = transaction._commands
         begin = transaction._next
-        end = begin + (_MAX_IN_FLIGHT - transaction._outstanding if protocol.extensions.pipelining else 1)
-        group = transaction._commands[begin:end]
         # Whether there is anybody to send the content to is known only now, or, in a group, afterwards.
+        group = commands[begin : begin + (most if protocol.extensions.pipelining else 1)]
         protocol.send(*group)
         transaction._next += len(group)
-        transaction._outstanding += len(group)
-        if self._chunking and transaction._next == len(transaction._commands):
+        transaction._due += len(group)
+        if self._chunking and transaction._next == len(commands):
             if transaction.content:
                 protocol.send_content(transaction.content)
             self._content_written(transaction)
 
-    def _mail(self, transaction: Transaction) -> Mail:
+    def _mail(self, transaction: TransactionT) -> Mail:
         return Mail(
             sender=transaction.sender,
             size=len(transaction.content) if self._offers_size else None,
@@ -319,60 +340,47 @@ class Pipeline:
             smtputf8=transaction.smtputf8,
         )
 
-    def _content_written(self, transaction: Transaction) -> None:
+    def _content_written(self, transaction: TransactionT) -> None:
         transaction._end = self._protocol.octets_sent
-        transaction._written = True
         self._writing = None
-
-    def _finish_writing(self, transaction: Transaction) -> None:
-        transaction._written = True
-        self._writing = None
-        if not transaction._outstanding:
-            self._decide(transaction)
 
     # --- answers
 
     def handle(self, event: ReplyReceived) -> None:
         """Take the answer to a command that `advance` sent."""
-        transaction = self._unanswered[0]
-        command = event.command
-        reply = event.reply
+        command, reply, recipient = event
         self._last = reply
-        if reply.code >= 400 and (reply.code == 421 or type(command) is Rset):
-            self.is_closing = True
-            self.goodbye = reply
-        if type(command) is Rcpt:
-            transaction._rcpt_replies.append(reply)
-            transaction._accepted += reply.code < 300
-        elif type(command) is Mail:
-            transaction._mail_reply = reply
-        elif type(command) is Data:
-            self._handle_data(transaction, reply)
-        elif isinstance(command, _CONTENT):
-            transaction._content_replies.append(reply)
-            if event.recipient is not None and len(transaction._content_replies) < transaction._accepted:
-                return
-        transaction._outstanding -= 1
-        if transaction._written and not transaction._outstanding:
+        transaction = self._unanswered[0]
+        answers = transaction._answers
+        answers.append(reply)
+        if reply.code >= 300:
+            self._handle_exception(transaction, command, reply)
+        if recipient is not None and len(answers) == transaction._content_at + 1:
+            transaction._due += transaction._accepted - 1
+        if len(answers) == transaction._due and transaction is not self._writing:
             self._decide(transaction)
 
-    def _handle_data(self, transaction: Transaction, reply: Reply) -> None:
-        if not reply.is_intermediate:
-            transaction._data_reply = reply
-            transaction._written = True
+    def _handle_exception(self, transaction: TransactionT, command: Command, reply: Reply) -> None:
+        """Take an answer that is not 2yz."""
+        if reply.code == 421 or (reply.code >= 400 and type(command) is Rset):
+            self.is_closing = True
+            self.goodbye = reply
+        if type(command) is not Data:
+            return
+        protocol = self._protocol
+        if reply.code >= 400:
             self._writing = None
             return
-        state = self._protocol.state
-        if state is ClientState.CONTENT:
-            self._protocol.send_content(transaction.content, is_normalized=True)
-        elif state is not ClientState.LONE_DOT:
+        if protocol.state is ClientState.CONTENT:
+            protocol.send_content(transaction.content, is_normalized=True)
+        elif protocol.state is not ClientState.LONE_DOT:
             return
         # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).
-        self._protocol.end_content()
-        transaction._outstanding += 1
+        protocol.end_content()
+        transaction._due += 1
         self._content_written(transaction)
 
-    def _decide(self, transaction: Transaction) -> None:
+    def _decide(self, transaction: TransactionT) -> None:
         self._unanswered.popleft()
         self._octets -= len(transaction.content)
         self._recipients -= len(transaction.recipients)

@@ -100,7 +100,7 @@ class Answer(_State):
     NEGATIVE = 4
 
 
-class Awaiting(enum.Enum):
+class Awaiting(_State):
     """What a client waits for, each with a time limit of its own (RFC 5321 §4.5.3.2)."""
 
     GREETING = "the greeting"
