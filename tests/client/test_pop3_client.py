@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asyncmail.net import AnyIOStream
+    from peers import Authority
 
 GREETING = "+OK ready <1896.697170952@dbc.mtview.ca.us>"
 APOP = "APOP mrose c4c9334bac560ecc979e58001b3e22fb"  # RFC 1939 §7
