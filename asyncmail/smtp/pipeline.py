@@ -221,6 +221,8 @@ class Pipeline:
         """The server ended the session, or is about to: submit nothing more."""
         self.goodbye: Reply | None = None
         """How the server said so: 421 to anything, or no to RSET, which cannot be refused in itself."""
+        self.complaint: Reply | None = None
+        """The last reply that was throttling; for drivers, who may forget it."""
         self._protocol = protocol
         extensions = protocol.extensions
         self._offers_size = "SIZE" in extensions
@@ -338,9 +340,12 @@ class Pipeline:
         command = event.command
         reply = event.reply
         self._last = reply
-        if reply.code >= 400 and (reply.code == 421 or type(command) is Rset):
-            self.is_closing = True
-            self.goodbye = reply
+        if reply.code >= 400:
+            if reply.code == 421 or type(command) is Rset:
+                self.is_closing = True
+                self.goodbye = reply
+            if reply.is_throttling:
+                self.complaint = reply
         if type(command) is Rcpt:
             transaction._rcpt_replies.append(reply)
             transaction._accepted += reply.code < 300
