@@ -57,6 +57,7 @@ class Allowance:
         """
         if self._outdated:
             self._outdated = max(self._outdated - messages, 0)
+            return False
         # What is not made use of says nothing of whether more would do.
         if connections < self.connections or self.connections == self._most:
             return False
