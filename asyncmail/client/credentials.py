@@ -11,7 +11,7 @@ from ..sasl import Credentials
 if TYPE_CHECKING:
     from ..net import ByteStream, ServerURL
 
-__all__ = ["credentials_for", "refuse_cleartext"]
+__all__ = ["credentials_for", "cure_of_refusal", "refuse_cleartext"]
 
 
 def credentials_for(url: ServerURL, username: str | None, password: str | None) -> Credentials | None:
@@ -40,6 +40,15 @@ def refuse_cleartext(stream: ByteStream, *, allowed: bool) -> None:
         f"the connection to {stream.peer or 'the server'} is not encrypted",
         cure="use a URL with TLS, or say allow_cleartext_credentials=True",
     )
+
+
+def cure_of_refusal(mechanism: str) -> str:
+    """Return what to do after credentials were refused."""
+    cure = "check username and password"
+    if mechanism in ("CRAM-MD5", "APOP"):
+        # Nobody there may know the password that the digest is to be compared with.
+        cure += f"; if the server keeps passwords as hashes, leave {mechanism} out of mechanisms="
+    return cure
 
 
 def _is_local(peer: str) -> bool:

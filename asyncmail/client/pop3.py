@@ -56,7 +56,7 @@ from ..pop3 import (
     parse_unique_id_listing,
 )
 from ..sasl import apop_digest, choose
-from .credentials import credentials_for, refuse_cleartext
+from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
 from .pop3_session import Session, message_refusal, refusal
 from .retrieval import Assembly, ContentStream, Retrievals
 from .timeouts import POP3Timeouts
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from ..sasl import ClientMechanism, Credentials
     from ..wire import Trace
 
-    # Returns the answer, and whether a refusal is final: a password that was refused once will be again.
+    # Returns the answer, and whether it judges the password: servers count that, and lock accounts.
     Attempt = Callable[[], Awaitable[tuple[Response, bool]]]
 
 __all__ = ["POP3Client", "POP3Options"]
@@ -280,11 +280,12 @@ class POP3Client:
                 cure="look whether it wants TLS first, or allow more mechanisms",
             )
         for name, attempt in attempts:
-            response, is_final = await attempt()
+            response, was_judged = await attempt()
             if response.is_positive:
                 return
             error = _login_refusal(name, response)
-            if is_final or not isinstance(error, AuthenticationError):
+            was_judged = was_judged or response.has_code(ResponseCode.AUTH)
+            if was_judged or not isinstance(error, AuthenticationError):
                 break
         raise error
 
@@ -301,18 +302,19 @@ class POP3Client:
                 allowed=None if names is None else names - {"APOP", "USER"},
             )
             attempts += [(each.name, partial(self._authenticate, each)) for each in mechanisms]
+        commands: list[tuple[str, Attempt]] = []
         if self._protocol.timestamp and (names is None or "APOP" in names):
-            attempts.append(("APOP", partial(self._apop, credentials, self._protocol.timestamp)))
+            commands.append(("APOP", partial(self._apop, credentials, self._protocol.timestamp)))
         # Servers without CAPA do not say that they take USER, and some others forget to.
         if (names is None or "USER" in names) and ("USER" in self.capabilities or not attempts):
-            attempts.append(("USER", partial(self._user_and_pass, credentials)))
-        return attempts
+            commands.append(("USER", partial(self._user_and_pass, credentials)))
+        # As with the mechanisms: a digest protects nothing behind TLS, and fails where passwords are kept as hashes.
+        return attempts + (commands[::-1] if encrypted else commands)
 
     async def _authenticate(self, mechanism: ClientMechanism) -> tuple[Response, bool]:
         # Never with an initial response: servers that are older than RFC 5034 take that for a syntax error, which
         # cannot be told from a wrong password.
         event = await self._live.exchange(Auth(mechanism=mechanism.name))
-        has_sent_password = False
         while isinstance(event, ChallengeReceived):
             try:
                 answer = mechanism.respond(event.challenge)
@@ -320,23 +322,23 @@ class POP3Client:
                 await self._live.response(AuthResponse(response=None))
                 raise
             event = await self._live.exchange(AuthResponse(response=answer))
-            has_sent_password = mechanism.needs_encryption
         assert isinstance(event, ResponseReceived)
         if event.response.is_positive and not mechanism.is_complete:
             raise RemoteProtocolError(
                 f"the server accepted {mechanism.name} before it was complete", stage=Stage.AUTHENTICATION
             )
-        return event.response, has_sent_password
+        return event.response, mechanism.is_complete
 
     async def _apop(self, credentials: Credentials, timestamp: str) -> tuple[Response, bool]:
+        # A timestamp is no promise: a refusal without [AUTH] may only mean that the user cannot have APOP.
         digest = apop_digest(timestamp, credentials.password)
         return await self._live.response(Apop(name=credentials.username, digest=digest)), False
 
     async def _user_and_pass(self, credentials: Credentials) -> tuple[Response, bool]:
         response = await self._live.response(User(name=credentials.username))
-        if response.is_positive:
-            response = await self._live.response(Pass(password=credentials.password))
-        return response, True
+        if not response.is_positive:
+            return response, False
+        return await self._live.response(Pass(password=credentials.password)), True
 
     # --- what the server is
 
@@ -563,7 +565,7 @@ class POP3Client:
 def _login_refusal(name: str, response: Response) -> POP3ResponseError | AuthenticationError:
     if response.has_code("SYS", ResponseCode.IN_USE, ResponseCode.LOGIN_DELAY):
         return refusal(name, response, stage=Stage.AUTHENTICATION)
-    return AuthenticationError(reply=response, mechanism=name, cure="check username and password")
+    return AuthenticationError(reply=response, mechanism=name, cure=cure_of_refusal(name))
 
 
 def _parse_server(server: str | ServerURL) -> ServerURL:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Assembly", "ContentStream", "Retrievals", "RetrievedMessage"]
 
-# Commands in flight: enough for small messages over a line with a delay of 100 ms. The octets bound what is kept when
-# the session is put to another use meanwhile.
-_MOST_COMMANDS = 256
+# Commands in flight: enough that small messages do not wait for a line with a delay of 100 ms, and few enough that all
+# of them are written without waiting, so that a server which waits for its answers to be read never waits in vain. The
+# octets bound what is kept when the session is put to another use meanwhile.
+_MOST_COMMANDS = 4096
 _MOST_OCTETS = 8 * 1024 * 1024
 _UNKNOWN = 64 * 1024  # a message of which no listing told the size counts as this
 _PIECE_COST = 64  # octets of memory that a piece of a message takes above its own
@@ -137,9 +138,9 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
     def _ask(self) -> None:
         protocol = self._session.protocol
         most = _MOST_COMMANDS if "PIPELINING" in protocol.capabilities else 1
-        if len(self._due) > most // 2:
-            return  # fewer and larger writes
         most_octets = min(_MOST_OCTETS, protocol.limits.whole // 2)
+        if len(self._due) > most // 2 or self._due_octets > most_octets // 2:
+            return  # fewer and larger writes
         asked: list[tuple[int, int]] = []
         due_octets = self._due_octets
         for number in self._numbers[self._sent : self._sent + most - len(self._due)]:

@@ -59,7 +59,7 @@ from ..smtp import (
     Transaction,
     Vrfy,
 )
-from .credentials import credentials_for, refuse_cleartext
+from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
 from .timeouts import SMTPTimeouts
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ __all__ = ["SMTPClient", "SMTPOptions", "fit", "parse_server"]
 
 _GOODBYE_SECONDS = 5.0  # for the answer to a QUIT that nobody waits for
 _REST_SECONDS = 1.0  # for the rest of what a server begins to say unasked
+
+# Refusals that say nothing of the credentials (RFC 4954 §6, RFC 5321 §4.2.1): change over, syntax, too weak, encrypt.
+_ABOUT_MECHANISMS = frozenset((432, *range(500, 505), 534, 538))
 
 
 class SMTPOptions(TypedDict, total=False):
@@ -325,12 +328,13 @@ class SMTPClient:
                         "the server said yes before it could know", stage=Stage.AUTHENTICATION
                     )
                 return
-            if reply.is_transient:
+            # A password that was judged is not shown again in another way: servers count, and lock accounts.
+            if reply.code not in _ABOUT_MECHANISMS and (mechanism.is_complete or reply.is_transient):
                 break
         raise AuthenticationError(
             reply=reply,
             mechanism=mechanism.name,
-            cure="check username and password" if reply.is_permanent else "",
+            cure=cure_of_refusal(mechanism.name) if reply.is_permanent else "",
         )
 
     async def aclose(self) -> None:

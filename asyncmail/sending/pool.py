@@ -10,6 +10,7 @@ import anyio
 
 from ..errors import ClosedError, InputError, MailError
 from ..net import now
+from .allowance import Allowance
 from .job import undelivered
 from .pacing import Pace
 from .worker import Worker
@@ -32,9 +33,12 @@ class PoolLimits:
     Args:
         window: messages on one connection that may be without an answer, where the server offers CHUNKING.
         window_octets: the same in octets of content.
-        messages_per_connection: after so many a connection is closed; None for no such limit.
+        messages_per_connection: after so many a connection is closed; None for no such limit. What the server says
+            itself (LIMITS MAILMAX, RFC 9422 §4.1) holds in any case.
         idle_seconds: after so long an idle connection is closed; servers may do so after five minutes
             (RFC 5321 §4.5.3.2.7).
+        max_age_seconds: after so long a connection takes no more messages, and is closed once those under way are
+            answered, so that changes of DNS and load balancers are followed; None for no such limit.
         attempts: how often a message is tried at which the connection was lost, and how often to connect in a row.
         pause_seconds: before the second attempt to connect; doubled for each further one.
         chunking: use BDAT where the server offers CHUNKING.
@@ -47,6 +51,7 @@ class PoolLimits:
     window_octets: int = 1_048_576
     messages_per_connection: int | None = None
     idle_seconds: float = 60.0
+    max_age_seconds: float | None = 600.0
     attempts: int = 3
     pause_seconds: float = 0.5
     chunking: bool = True
@@ -59,9 +64,9 @@ class PoolLimits:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}", cure="use a number of at least 1")
-        for name in ("idle_seconds", "pause_seconds"):
+        for name in ("idle_seconds", "pause_seconds", "max_age_seconds"):
             value = getattr(self, name)
-            if not value >= 0:
+            if value is not None and not value >= 0:
                 raise InputError(f"{name} is {value}", cure="use a number of seconds")
         self.pace()
 
@@ -74,6 +79,9 @@ class PoolLimits:
 
 class Pool:
     """A queue of jobs and the workers that take from it.
+
+    There is one connection as soon as there is something to send. Another one is opened only if messages still wait,
+    and no connection has room for them, after as long as opening one takes.
 
     Args:
         make_client: returns a session that is not connected.
@@ -90,16 +98,24 @@ class Pool:
         self._pace = limits.pace()
         self._make_client = make_client
         self._connections = connections
+        self._allowance = Allowance(connections)
         self._queue: deque[Job] = deque()
         self._workers: set[Worker] = set()
+        self._opening = 0  # of them
+        self._opening_seconds = 0.0  # that it took the last time
+        self._room = min(
+            limits.window, limits.messages_per_connection or limits.window
+        )  # of a new connection
         self._idle: list[Worker] = []
         self._failures = 0  # sessions in a row that answered for no message
         self._not_before = 0.0  # the next attempt after those
         self._ended: anyio.Event | None = None
 
     def __repr__(self) -> str:
+        allowed = self._allowance.connections
         return (
             f"{len(self._workers)} of {self._connections} connections, {len(self._idle)} idle,"
+            f"{f' {allowed} allowed,' if allowed < self._connections else ''}"
             f" {len(self._queue)} messages waiting{', closing' if self.is_closing else ''}"
         )
 
@@ -120,8 +136,8 @@ class Pool:
         self._queue.append(job)
         if self._idle:
             self._idle.pop().wake()
-        else:
-            self._staff()
+        elif len(self._workers) < self._allowance.connections:
+            self.staff()
 
     def require_open(self) -> None:
         """Raise ClosedError if the pool takes no more jobs."""
@@ -131,7 +147,7 @@ class Pool:
     async def aclose(self) -> None:
         """Do what is queued, then end."""
         self.is_closing = True
-        for worker in self._idle:
+        for worker in self._workers:
             worker.wake()
         while self._workers:
             self._ended = self._ended or anyio.Event()
@@ -183,10 +199,37 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
 
-    def answered(self) -> None:
-        """A worker has the first answer for a message: sessions are of use."""
+    def is_wanted(self, worker: Worker) -> bool:
+        """Whether there still is something to open a connection for."""
+        return self.has_jobs and not self._idle and (len(self._workers) == self._opening or not self.delay)
+
+    def opened(self, worker: Worker, *, seconds: float, room: int) -> None:
+        """A worker has a session: it took so long, and so many messages can be under way in it."""
+        self._opening -= 1
+        self._opening_seconds = seconds
+        self._room = room
+
+    def has_others(self, worker: Worker) -> bool:
+        """Whether another worker than this one has a session."""
+        return any(each.is_connected and each is not worker for each in self._workers)
+
+    def answered(self, messages: int) -> None:
+        """So many messages have been answered at a time: sessions are of use."""
+        has_news = self._failures > 0
         self._failures = 0
-        self._staff()
+        if self._allowance.answered(messages, len(self._workers) - self._opening) or has_news:
+            self.staff()
+
+    def complained(self, worker: Worker, *, was_of_use: bool) -> None:
+        """The server said to this worker that this is too much."""
+        if not was_of_use:
+            self._allowance.refused(len(self._workers) - 1)
+            return
+        connected = len(self._workers) - self._opening
+        if self._allowance.complained(connected, sum(worker.under_way for worker in self._workers)):
+            surplus = len(self._workers) - self._allowance.connections
+            for each in sorted(self._workers, key=Worker.worth)[: max(surplus, 0)]:
+                each.retire()
 
     def ended(self, worker: Worker, *, failed: MailError | None = None, is_final: bool = False) -> None:
         """A worker is done.
@@ -196,29 +239,53 @@ class Pool:
             is_final: another attempt would fail as well.
         """
         self._workers.discard(worker)
+        if not worker.is_connected:
+            self._opening -= 1
         if failed is not None:
-            self._failures += 1
-            pause = self.limits.pause_seconds * 2 ** min(self._failures - 1, 16)
-            self._not_before = now() + min(pause, _LONGEST_PAUSE)
-            # The last one tells those who wait.
-            if not self._workers and (is_final or self._failures >= self.limits.attempts):
-                self._failures = 0
-                self._fail_all(failed)
-        self._staff()
+            # Cancellation is no word of the server's.
+            if self.has_others(worker) and not worker.is_connected and not isinstance(failed, ClosedError):
+                self._allowance.refused(len(self._workers))  # it is enough to make do with those
+            else:
+                self._note_failure(failed, is_final)
+        self.staff(replaces=True)
         if not self._workers and self._ended is not None:
             ended, self._ended = self._ended, None
             ended.set()
 
-    def _staff(self) -> None:
-        """Start a connection if there is work for one more; after a failure, not at once, and only one."""
-        if self._is_aborted or len(self._workers) >= self._connections or not self.has_jobs:
+    def staff(self, *, replaces: bool = False) -> None:
+        """See that what waits is seen to: wake a worker, or begin to open connections.
+
+        Args:
+            replaces: one that has ended was there already.
+        """
+        if self._is_aborted or not self.has_jobs:
             return
-        pause = 0.0
-        if self._failures:
-            pause = max(self._not_before - now(), 0.0)
-            if self._workers and (pause or not all(worker.is_connected for worker in self._workers)):
-                return
-        self._workers.add(Worker(self, self._make_client(), pause))
+        if self._idle:
+            self._idle.pop().wake()
+            return
+        while (
+            len(self._workers) < self._allowance.connections
+            and len(self._queue) > self._opening * self._room  # those being opened will not take all
+        ):
+            pause = 0.0
+            if self._failures:
+                if self._workers:
+                    return  # one at a time, until one is of use
+                pause = min(max(self._not_before - now(), 0.0), _LONGEST_PAUSE)
+            elif len(self._workers) > self._opening and not replaces:
+                pause = max(self._opening_seconds, self.delay)
+            self._opening += 1
+            self._workers.add(Worker(self, self._make_client(), pause))
+            replaces = False
+
+    def _note_failure(self, error: MailError, is_final: bool) -> None:
+        self._failures += 1
+        pause = self.limits.pause_seconds * 2 ** min(self._failures - 1, 16)
+        self._not_before = now() + min(pause, _LONGEST_PAUSE)
+        # The last one tells those who wait.
+        if not self._workers and (is_final or self._failures >= self.limits.attempts):
+            self._failures = 0
+            self._fail_all(error)
 
     def _fail_all(self, error: MailError) -> None:
         queue, self._queue = self._queue, deque()

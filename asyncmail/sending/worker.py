@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,11 @@ import anyio
 
 from ..client.smtp import SMTPClient, fit
 from ..errors import ClosedError, ConnectionLost, MailError, MessageError
-from ..net import BackgroundTask, Waiter, spawn
+from ..net import NEVER, BackgroundTask, Waiter, now, spawn
 from ..smtp import Pipeline
 
 if TYPE_CHECKING:
+    from ..smtp import Reply
     from .job import Job
     from .pool import Pool
 
@@ -37,20 +38,37 @@ class Worker:
         self._pool = pool
         self._client = client
         self._pause = pause
-        self._left = 0  # messages that the session may still take
+        self._pipeline: Pipeline[Job] | None = None
+        self._left: float = math.inf  # messages that it may still take
+        self._ends_at = NEVER
         self._has_answers = False
         self.is_connected: bool = False
         """Whether it has, or had, a session."""
-        self._idle: Waiter | None = None
+        self._rest: Waiter | None = None
         self._task: BackgroundTask = spawn(self._run, name="asyncmail connection")
 
     def __repr__(self) -> str:
-        return f"<Worker {'idle' if self._idle else 'at work'}, {self._client!r}>"
+        state = "waits" if self._rest else f"{self.under_way} under way"
+        return f"<Worker {state}, {self._client!r}>"
+
+    @property
+    def under_way(self) -> int:
+        """Messages that it has taken and not answered for."""
+        return 0 if self._pipeline is None else len(self._pipeline)
+
+    def worth(self) -> tuple[bool, bool, int]:
+        """Sorts workers: first those that can be done without."""
+        return self._left > 0, self.is_connected, self.under_way
 
     def wake(self) -> None:
         """There is a job, or the pool is closing."""
-        if self._idle is not None:
-            self._idle.set()
+        if self._rest is not None:
+            self._rest.set()
+
+    def retire(self) -> None:
+        """Take no more messages, and end the session once those under way are answered."""
+        self._left = 0
+        self.wake()
 
     def abort(self) -> None:
         """End at once."""
@@ -60,10 +78,14 @@ class Worker:
     async def _run(self) -> None:
         pool = self._pool
         try:
-            await anyio.sleep(self._pause)
-            if pool.has_jobs:  # else others have seen to them
+            if self._pause:
+                await self._wait(self._pause)
+            if self._left and pool.is_wanted(self):  # else others have seen to them
+                begun = now()
                 await self._client.connect()
                 self.is_connected = True
+                self._learn_limits()
+                pool.opened(self, seconds=now() - begun, room=self._room)
                 await self._work()
         except Exception as error:
             failed = error if isinstance(error, MailError) else MailError(f"sending failed: {error!r}")
@@ -78,12 +100,34 @@ class Worker:
         else:
             pool.ended(self)
 
+    async def _wait(self, seconds: float) -> bool:
+        """Wait so long, or until it is woken; return whether it was."""
+        self._rest = Waiter()
+        with anyio.move_on_after(seconds) as patience:
+            await self._rest.wait()
+        self._rest = None
+        return not patience.cancelled_caught
+
+    def _learn_limits(self) -> None:
+        limits = self._pool.limits
+        for most in (limits.messages_per_connection, self._client.extensions.messages):
+            if most is not None:
+                self._left = min(self._left, most)
+        if limits.max_age_seconds is not None:
+            self._ends_at = now() + limits.max_age_seconds
+
+    @property
+    def _room(self) -> int:
+        """How many messages can be under way: without CHUNKING one, and the envelope of the next."""
+        limits = self._pool.limits
+        follows = (
+            limits.chunking and "CHUNKING" in self._client.extensions and self._client.extensions.pipelining
+        )
+        return int(min(limits.window if follows else min(limits.window, 2), max(self._left, 1)))
+
     async def _work(self) -> None:
         limits = self._pool.limits
-        self._left = min(
-            limits.messages_per_connection or sys.maxsize, self._client.extensions.messages or sys.maxsize
-        )
-        pipeline: Pipeline[Job] = Pipeline(
+        pipeline = self._pipeline = Pipeline(
             self._client.protocol,
             window=limits.window,
             window_octets=limits.window_octets,
@@ -108,25 +152,37 @@ class Worker:
         while not self._fill(pipeline):
             if pipeline.is_closing or not self._left or (pool.is_closing and not pool.has_jobs):
                 return False
-            if delay := pool.delay:
-                await anyio.sleep(delay)
-                if not self._client.is_usable:
-                    return False
-                continue
-            self._idle = Waiter()
             pool.idle(self)
-            with anyio.move_on_after(pool.limits.idle_seconds) as patience:
-                await self._idle.wait()
-            self._idle = None
+            age_left = self._ends_at - now()
+            was_woken = await self._wait(min(pool.delay or pool.limits.idle_seconds, age_left))
             pool.busy(self)
-            if not self._client.is_usable or (patience.cancelled_caught and not pool.has_jobs):
+            if not self._client.is_usable or not (was_woken or pool.has_jobs):
                 return False
+            self._look_at_age()
+        if pool.has_jobs:
+            pool.staff()  # there is no room for more here
         return True
+
+    def _look_at_age(self) -> None:
+        if self._ends_at < NEVER and now() >= self._ends_at:
+            self._left = 0
 
     def _go_on(self, pipeline: Pipeline[Job]) -> bool:
         """Deliver what is decided, and submit more; False when there is nothing left to do."""
         self._deliver(pipeline)
+        self._heed(pipeline)
+        self._look_at_age()
         return self._fill(pipeline)
+
+    def _heed(self, pipeline: Pipeline[Job]) -> None:
+        """Pass on a complaint of too much."""
+        complaint, pipeline.complaint = pipeline.complaint, None
+        if complaint is None:
+            return
+        is_goodbye = complaint is pipeline.goodbye
+        if is_goodbye:
+            self.retire()
+        self._pool.complained(self, was_of_use=self._has_answers or not is_goodbye)
 
     def _fill(self, pipeline: Pipeline[Job]) -> bool:
         pool = self._pool
@@ -149,17 +205,23 @@ class Worker:
             return
         for job, outcome in pipeline.outcomes:
             job.finish(outcome)
+        self._has_answers = True
+        self._pool.answered(len(pipeline.outcomes))
         pipeline.outcomes.clear()
-        if not self._has_answers:
-            self._has_answers = True
-            self._pool.answered()
 
     def _give_back(self, pipeline: Pipeline[Job], error: MailError) -> None:
         self._deliver(pipeline)
+        self._heed(pipeline)
         self._client.abandon(pipeline, error)
         for job, outcome in pipeline.outcomes:
             job.finish(outcome)
         unsent = pipeline.unsent
-        if unsent and not pipeline.outcomes:
+        if unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(pipeline.goodbye):
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened
         self._pool.put_back(unsent, error)
+
+    def _is_welcome_elsewhere(self, goodbye: Reply | None) -> bool:
+        """Whether what the server turned away with these words had no part in them."""
+        return goodbye is not None and (
+            self._has_answers or (goodbye.is_throttling and self._pool.has_others(self))
+        )

@@ -236,6 +236,8 @@ class Pipeline(Generic[TransactionT]):
         """The server ended the session, or is about to: submit nothing more."""
         self.goodbye: Reply | None = None
         """How the server said so: 421 to anything, or no to RSET, which cannot be refused in itself."""
+        self.complaint: Reply | None = None
+        """The last reply that was throttling; for drivers, who may forget it."""
         self._protocol = protocol
         extensions = protocol.extensions
         self._offers_size = "SIZE" in extensions
@@ -365,6 +367,8 @@ class Pipeline(Generic[TransactionT]):
         if reply.code == 421 or (reply.code >= 400 and type(command) is Rset):
             self.is_closing = True
             self.goodbye = reply
+        if reply.code >= 400 and reply.is_throttling:
+            self.complaint = reply
         if type(command) is not Data:
             return
         protocol = self._protocol

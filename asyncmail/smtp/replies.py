@@ -15,6 +15,8 @@ _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r?\n?")
 _PLAIN_LINE = re.compile(rb"(([245])[0-9]{2}) (\2\.[0-9]{1,3}\.[0-9]{1,3})(?: +|(?=\r))([ -~]*)\r\n?")
 _ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_TOO_MUCH = re.compile(r"\b(connections|rate|throttl\w*|too (much|fast)|slow down)\b", re.IGNORECASE)
+_OF_ONE = re.compile(r"errors|commands|gr[ae]y-?list", re.IGNORECASE)
 _TEXT_WIDTH = 480  # octets; leaves room for the codes in a line of 512 (RFC 5321 §4.5.3.1.5)
 
 
@@ -70,6 +72,19 @@ class Reply:
     def is_permanent(self) -> bool:
         """5yz: the same will fail again."""
         return self.code >= 500
+
+    @property
+    def is_throttling(self) -> bool:
+        """Whether it says that the client sends too much at once: 4.7.x (RFC 3463 §3.8), 454, or words to that effect.
+
+        Not what is said of one session, one message or one mailbox: too many errors, greylisting.
+        """
+        if not self.is_transient or _OF_ONE.search(self.text):
+            return False
+        subject = (self.enhanced_status_code or "")[:4]
+        if subject == "4.7." or self.code == 454:
+            return True
+        return subject in ("", "4.3.") and _TOO_MUCH.search(self.text) is not None
 
     def __str__(self) -> str:
         parts = [str(self.code), self.enhanced_status_code, printable(self.text.replace("\n", " / "), 1000)]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asyncmail.net import AnyIOStream
+    from peers import Authority
 
 GREETING = "+OK ready <1896.697170952@dbc.mtview.ca.us>"
 APOP = "APOP mrose c4c9334bac560ecc979e58001b3e22fb"  # RFC 1939 §7
@@ -418,16 +419,6 @@ CRAM_MD5 = "dGltIDE1NGY3NWE3NDMyMjNmNzQ5YmVjZDY2ODQ1N2RmNjdh"  # of <1@h>
         ),
         # A mechanism that is refused before anything secret was sent is not the end.
         ([offering("SASL PLAIN", "USER"), ("AUTH PLAIN", "-ERR not now"), *LOGIN], None),
-        # Neither is a digest: the server may not have the password itself.
-        (
-            [
-                offering("SASL CRAM-MD5", "USER"),
-                ("AUTH CRAM-MD5", "+ PDFAaD4="),
-                (CRAM_MD5, "-ERR [AUTH] no"),
-                *LOGIN,
-            ],
-            None,
-        ),
     ],
 )
 async def test_ways_to_log_in(script: Script, mechanisms: tuple[str, ...] | None) -> None:
@@ -446,11 +437,40 @@ async def test_apop() -> None:
     user = {"url": "pop3://localhost", "username": "mrose", "password": "tanstaaf"}
     async with serving([NO_CAPA, (APOP, "+OK"), QUIT], mechanisms=("APOP",), **user) as client, client:
         pass
-    script = [NO_CAPA, (APOP, "-ERR no")]
+    script = [NO_CAPA, (APOP, "-ERR [AUTH] no")]
     async with serving(script, mechanisms=("APOP", "USER"), **user) as client:
         with pytest.raises(AuthenticationError) as caught:
             await client.connect()
         assert caught.value.mechanism == "APOP"
+
+
+async def test_a_timestamp_is_no_promise_of_apop() -> None:
+    """Servers have it in their greeting that know no user's password in the clear."""
+    user = {"url": "pop3://localhost", "username": "mrose", "password": "tanstaaf"}
+    login = [("USER mrose", "+OK"), ("PASS tanstaaf", "+OK")]
+    async with (
+        serving([NO_CAPA, (APOP, "-ERR no"), *login, QUIT], mechanisms=("APOP", "USER"), **user) as client,
+        client,
+    ):
+        pass
+
+
+async def test_behind_tls_a_digest_comes_last(authority: Authority) -> None:
+    """There it protects nothing, and fails where passwords are kept as hashes."""
+    ours, theirs = memory_stream_pair()
+    server = Server(theirs, [NO_CAPA, *LOGIN, QUIT], GREETING)
+
+    async def serve() -> None:
+        await theirs.start_tls(authority.server_context(), server_side=True)
+        await server.run()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve)
+        async with POP3Client(
+            "pop3s://tim:secret@localhost", stream=ours, tls_context=authority.client_context()
+        ):
+            pass
+    assert server.received == ["CAPA", "USER tim", "PASS secret", "QUIT"]
 
 
 class Stop(Exception):
@@ -488,12 +508,23 @@ async def test_why_a_login_is_refused(answer: str, error: type[Exception], trans
             await client.stat()
 
 
-async def test_a_password_that_was_refused_is_not_tried_again() -> None:
-    script = [offering("SASL PLAIN LOGIN", "USER"), ("AUTH PLAIN", "+ "), (PLAIN, "-ERR no")]
-    async with serving(script, mechanisms=("PLAIN", "LOGIN", "USER")) as client:
+@pytest.mark.parametrize(
+    ("script", "mechanism"),
+    [
+        ([("AUTH PLAIN", "+ "), (PLAIN, "-ERR no")], "PLAIN"),
+        ([("AUTH PLAIN", "-ERR [AUTH] no")], "PLAIN"),  # RFC 3206 §5
+        ([("AUTH CRAM-MD5", "+ PDFAaD4="), (CRAM_MD5, "-ERR no")], "CRAM-MD5"),
+        ([("AUTH CRAM-MD5", "+ PDFAaD4="), (CRAM_MD5, "-ERR [AUTH] no")], "CRAM-MD5"),
+    ],
+)
+async def test_a_password_that_was_refused_is_not_tried_again(script: Script, mechanism: str) -> None:
+    """Servers lock accounts."""
+    offer = offering(f"SASL {mechanism} LOGIN", "USER")
+    async with serving([offer, *script], mechanisms=("PLAIN", "CRAM-MD5", "LOGIN", "USER")) as client:
         with pytest.raises(AuthenticationError) as caught:
             await client.connect()
-        assert caught.value.mechanism == "PLAIN"
+        assert caught.value.mechanism == mechanism
+        assert ("leave CRAM-MD5 out" in caught.value.cure) is (mechanism == "CRAM-MD5")
 
 
 async def test_a_name_that_is_refused() -> None:

@@ -108,6 +108,20 @@ async def test_each_way_to_log_in(dovecot: Dovecot, client_tls: ssl.SSLContext, 
     assert not caught.value.is_transient
 
 
+@pytest.mark.parametrize("scheme", ["pop3", "pop3s"])
+async def test_a_wrong_password_is_shown_once(
+    dovecot: Dovecot, client_tls: ssl.SSLContext, scheme: str
+) -> None:
+    dovecot.maildir("once")
+    lines: list[str] = []
+    with pytest.raises(AuthenticationError):
+        async with POP3Client(
+            url(dovecot, "once", scheme, "wrong"), tls_context=client_tls, trace=transcript(lines.append)
+        ):
+            pass
+    assert len([line for line in lines if line.startswith(("C: AUTH", "C: APOP", "C: PASS"))]) == 1
+
+
 async def test_a_connection_lost_in_mid_message(dovecot: Dovecot, client_tls: ssl.SSLContext) -> None:
     dovecot.maildir("cut").add([LARGE])
     client = POP3Client(url(dovecot, "cut"), tls_context=client_tls)

@@ -14,7 +14,7 @@ from asyncmail import SMTPClient
 from asyncmail.errors import AuthenticationError, MailError, RecipientRefused
 from asyncmail.smtp import Status
 from net.runtimes import on_each_runtime
-from peers import reserve_port, run_smtp_sink
+from peers import reserve_port, run_postfix, run_smtp_sink
 
 if TYPE_CHECKING:
     import ssl
@@ -117,6 +117,19 @@ async def test_aiosmtpd_with_tls_and_auth(keeper: Keeper, authority: Authority) 
             with pytest.raises(AuthenticationError):
                 async with SMTPClient(url, password="wrong", **options):
                     pass
+        await refuses_once(url, tls_context=context)
+
+
+async def refuses_once(url: str, **options: Any) -> None:
+    """A password that was judged is not shown again in another way: servers lock accounts."""
+    lines: list[str] = []
+    with pytest.raises(AuthenticationError, match="535") as caught:
+        async with SMTPClient(
+            url, username="me", password="wrong", trace=lambda _, line: lines.append(line), **options
+        ):
+            pass
+    assert not caught.value.is_transient
+    assert len([line for line in lines if line.startswith("AUTH ")]) == 1
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -229,6 +242,15 @@ async def test_exim_checks_passwords(mechanism: str, exim: Exim, client_tls: ssl
     with pytest.raises(AuthenticationError, match="535"):
         async with SMTPClient(f"smtp://127.0.0.1:{exim.port}", password="wrong", **options):
             pass
+    # Without `mechanisms` too, where the server knows three.
+    await refuses_once(f"smtp://127.0.0.1:{exim.port}", tls_context=client_tls)
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_postfix_checks_passwords_once(authority: Authority, dovecot: Dovecot) -> None:
+    with run_postfix(authority, auth_socket=dovecot.auth_socket) as server:
+        url = f"smtp://localhost:{server.port}"
+        await refuses_once(url, tls_context=authority.client_context())
 
 
 # --- Dovecot

@@ -311,6 +311,72 @@ async def test_mechanisms(mechanisms: tuple[str, ...] | None) -> None:
         assert caught.value.stage is Stage.AUTHENTICATION
 
 
+@pytest.mark.parametrize(
+    ("refusal", "tried"),
+    [
+        # What is said of the mechanism: another one may do.
+        ("500 what?", "PLAIN LOGIN"),
+        ("504 5.5.4 not that", "PLAIN LOGIN"),
+        ("534 5.7.9 too weak", "PLAIN LOGIN"),
+        ("538 5.7.11 encrypt", "PLAIN LOGIN"),
+        ("432 4.7.12 change over", "PLAIN LOGIN"),
+        # What is said of the password, or of the account.
+        ("535 5.7.8 wrong", "PLAIN"),
+        ("535 wrong", "PLAIN"),
+        ("525 5.7.13 disabled", "PLAIN"),
+        ("554 go away", "PLAIN"),
+        ("454 4.7.0 later", "PLAIN"),
+    ],
+)
+@on_each_runtime(runtimes=BOTH)
+async def test_what_is_tried_after_a_refusal(refusal: str, tried: str) -> None:
+    async with scripted(
+        lambda talk, line: refusal if line.startswith("AUTH") else None, extensions=AUTH
+    ) as server:
+        with pytest.raises(AuthenticationError, match=refusal[:3]):
+            async with SMTPClient(
+                server.url, username="me", password="secret", mechanisms=("LOGIN", "PLAIN")
+            ):
+                pass
+        asked = [line.split()[1] for line in server.talks[0].lines if line.startswith("AUTH")]
+        assert asked == tried.split()
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_a_refusal_before_the_password_was_seen() -> None:
+    """It cannot be about the password, whatever the code says: Postfix has this for mechanisms that it lacks."""
+
+    def react(talk: Talk, line: str) -> Any:
+        if line.startswith("AUTH"):
+            return "535 no mechanism available" if "CRAM-MD5" in line else "235 yes"
+        return None
+
+    async with scripted(react, extensions=AUTH) as server:
+        async with SMTPClient(server.url, username="me", password="secret"):
+            pass
+        asked = [line.split()[1] for line in server.talks[0].lines if line.startswith("AUTH")]
+        assert asked == ["CRAM-MD5", "PLAIN"]
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_a_digest_that_was_refused() -> None:
+    """The server may not know the password itself; whoever knows that can say so."""
+
+    async def react(talk: Talk, line: str) -> Any:
+        if line.startswith("AUTH CRAM-MD5"):
+            await talk.say(f"334 {b64('<1@h>')}")
+            await talk.line()
+            return "535 no"
+        return None
+
+    async with scripted(react, extensions=AUTH) as server:
+        with pytest.raises(AuthenticationError, match="leave CRAM-MD5 out of mechanisms=") as caught:
+            async with SMTPClient(server.url, username="me", password="secret"):
+                pass
+        assert caught.value.mechanism == "CRAM-MD5"
+        assert len([line for line in server.talks[0].lines if line.startswith("AUTH")]) == 1
+
+
 @on_each_runtime(runtimes=BOTH)
 async def test_no_mechanism() -> None:
     async with scripted(extensions=(*EXTENSIONS, "AUTH GSSAPI")) as server:

@@ -157,7 +157,7 @@ async def test_a_message_at_which_encoding_fails(monkeypatch: pytest.MonkeyPatch
     def fail(*arguments: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("asyncmail.sending.worker.make_transaction", fail)
+    monkeypatch.setattr("asyncmail.sending.worker.fit", fail)
     async with scripted() as server, Mailer(server.url) as mailer:
         with pytest.raises(MessageError, match="cannot be encoded: ZeroDivisionError"):
             await mailer.send(parcel())

@@ -406,6 +406,17 @@ def test_a_server_that_says_421_and_goes_on() -> None:
     assert decided(found) == [("b", [UNKNOWN]), ("c", [UNKNOWN])]
 
 
+def test_a_complaint_is_noted() -> None:
+    found, client = pipeline("PIPELINING", message("a"), message("b"))
+    write(found, client)
+    hear(found, client, b"450 4.2.1 busy\r\n503 no\r\n503 no\r\n")
+    assert found.complaint is None
+    hear(found, client, b"450 4.7.1 too much mail\r\n503 no\r\n503 no\r\n")
+    assert found.complaint == Reply(450, "too much mail", "4.7.1")
+    assert not found.is_closing
+    assert [statuses(outcome) for _, outcome in found.outcomes] == [[DEFERRED], [DEFERRED]]
+
+
 def test_no_to_rset_is_a_goodbye() -> None:
     found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abc"])
     write(found, client)

@@ -185,6 +185,45 @@ def test_classes(code: int, expected: str) -> None:
         assert getattr(reply, f"is_{name}") is (name == expected)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"421 4.7.0 mx.example.com Error: too many connections from 192.0.2.1",
+        b"421 4.3.2 Too many open connections.",
+        b"421 Too many concurrent SMTP connections; please try again later.",
+        b"421 4.7.28 Our system has detected an unusual rate",
+        b"450 4.7.1 Error: too much mail from 192.0.2.1",
+        b"432 4.3.2 Concurrent connections limit exceeded",
+        b"451 Sending too fast",
+        b"451 You are being throttled",
+        b"454 Throttling failure: Maximum sending rate exceeded.",
+        b"454 4.7.0 Too many login attempts",
+    ],
+)
+def test_throttling(line: bytes) -> None:
+    assert parse_reply(line).is_throttling
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"220 not too many connections",
+        b"421 4.3.2 Shutting down",
+        b"421 4.4.2 mx.example.com Error: timeout exceeded",
+        b"421 4.7.0 mx.example.com Error: too many errors",
+        b"421 4.7.0 Too many commands in one session",
+        b"421 too many messages in this connection",
+        b"450 4.2.0 <a@example.com>: Recipient address rejected: Greylisted",
+        b"450 4.2.1 The user you are trying to contact is receiving mail at a rate that is too high",
+        b"451 4.7.1 Greylisting in action, come back later",
+        b"452 4.5.3 Too many recipients",
+        b"550 5.7.1 Rate limit exceeded",
+    ],
+)
+def test_what_is_no_throttling(line: bytes) -> None:
+    assert not parse_reply(line).is_throttling
+
+
 def test_a_reply_prints_on_one_line() -> None:
     assert str(Reply(550, "no\nsuch \u2028user", "5.1.1")) == "550 5.1.1 no / such \\u2028user"
     assert str(Reply(250)) == "250"
