@@ -424,8 +424,15 @@ class MailTimeout(MailError, TimeoutError):
 
     is_transient = True
 
-    def __init__(self, seconds: float, *, waiting_for: str = "an answer", stage: Stage | None = None) -> None:
-        super().__init__(f"waited {seconds:g} s for {waiting_for}", stage=stage)
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        waiting_for: str = "an answer",
+        stage: Stage | None = None,
+        cure: str = "",
+    ) -> None:
+        super().__init__(f"waited {seconds:g} s for {waiting_for}", stage=stage, cure=cure)
         self.seconds = seconds
         self.waiting_for = waiting_for
 

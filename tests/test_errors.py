@@ -191,6 +191,7 @@ def test_the_cure_is_in_the_text(name: str) -> None:
         (errors.ConnectionLost("gone", in_flight=("MAIL", "DATA")), "gone, unanswered: MAIL DATA"),
         (errors.ConnectionLost("gone", in_flight=("A",) * 9), f"gone, unanswered: {'A ' * 8}…"),
         (errors.MailTimeout(0.5), "waited 0.5 s for an answer"),
+        (errors.MailTimeout(2, cure="be patient"), "waited 2 s for an answer (be patient)"),
         (errors.AddressSyntaxError("a b", "no @"), "input: 'a b' is not a mail address: no @"),
         (
             errors.AddressSyntaxError("a b", "no @", position=1, cure="write one"),

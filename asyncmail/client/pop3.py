@@ -59,7 +59,7 @@ from ..sasl import apop_digest, choose
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
 from .pop3_session import Session, message_refusal, refusal
 from .retrieval import Assembly, ContentStream, Retrievals
-from .timeouts import POP3Timeouts
+from .timeouts import POP3Timeouts, cure_of_silence
 
 if TYPE_CHECKING:
     import ssl
@@ -200,11 +200,7 @@ class POP3Client:
         try:
             if self._url.security is TLSMode.IMPLICIT and stream.tls is None:  # one that was brought along
                 await self._start_tls_at_once(stream)
-            event = await self._session.next_event()
-            assert isinstance(event, GreetingReceived)
-            self.greeting = event.response
-            if not event.response.is_positive:
-                raise refusal("the connection", event.response, stage=Stage.GREETING)
+            await self._be_greeted(self._session)
             await self.capa()
             await self._secure()
             if self._credentials is not None:
@@ -239,6 +235,17 @@ class POP3Client:
         self._is_left = True
         if self._session is not None:
             self._session.connection.give_up()
+
+    async def _be_greeted(self, session: Session) -> None:
+        try:
+            event = await session.next_event()
+        except MailTimeout as error:
+            error.cure = cure_of_silence(self._url)
+            raise
+        assert isinstance(event, GreetingReceived)
+        self.greeting = event.response
+        if not event.response.is_positive:
+            raise refusal("the connection", event.response, stage=Stage.GREETING)
 
     async def _start_tls_at_once(self, stream: ByteStream) -> None:
         seconds = self._timeouts.connect

@@ -60,7 +60,7 @@ from ..smtp import (
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
-from .timeouts import SMTPTimeouts
+from .timeouts import SMTPTimeouts, cure_of_silence
 
 if TYPE_CHECKING:
     import ssl
@@ -263,7 +263,11 @@ class SMTPClient:
             raise MailTimeout(seconds, waiting_for="the TLS handshake", stage=Stage.TLS) from None
 
     async def _begin(self) -> None:
-        event = await self._next_event()
+        try:
+            event = await self._next_event()
+        except MailTimeout as error:
+            error.cure = cure_of_silence(self._url)
+            raise
         if not isinstance(event, GreetingReceived):
             raise ConnectionLost("the server closed the connection", stage=Stage.GREETING)
         self.greeting = event.reply
@@ -631,10 +635,7 @@ class SMTPClient:
         return self._timeouts.of(self.protocol.awaiting)
 
     async def _next_event(self, seconds: float | None = None) -> ClientEvent:
-        awaiting = self.protocol.awaiting
-        return await self._live.next_event(
-            self._timeouts.of(awaiting) if seconds is None else seconds, waiting_for=awaiting.value
-        )
+        return await self._live.next_event(self._patience() if seconds is None else seconds)
 
     @property
     def _tls_context(self) -> ssl.SSLContext:
@@ -644,7 +645,9 @@ class SMTPClient:
 def _end_of_session(event: ClientEvent) -> MailError:
     if isinstance(event, ConnectionEnded):
         return ConnectionLost(
-            "the server closed the connection", in_flight=tuple([each.verb for each in event.in_flight])
+            "the server closed the connection",
+            in_flight=tuple([each.verb for each in event.in_flight]),
+            stage=event.in_flight[0].stage if event.in_flight else None,
         )
     if event.reply.code == 421:
         return ConnectionLost(f"the server ended the session: {event.reply}")

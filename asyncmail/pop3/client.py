@@ -109,6 +109,13 @@ class ClientProtocol:
         return Awaiting.GREETING if self._state is State.GREETING else Awaiting.NOTHING
 
     @property
+    def stage(self) -> Stage:
+        """The part of the session that the server is to go on with."""
+        if self._in_flight:
+            return self._in_flight[0][0].stage
+        return Stage.GREETING if self._state is State.GREETING else Stage.COMMAND
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the last CAPA told; empty before, and after STLS."""
         return self._capabilities

@@ -802,9 +802,42 @@ async def test_a_silent_server() -> None:
         await client.connect()
         with pytest.raises(MailTimeout) as caught:
             await client.retrieve(1)
-        assert caught.value.waiting_for == "content"
+        assert caught.value.waiting_for == "the rest of an answer"
         with pytest.raises(ClosedError):
             await client.noop()
+
+
+@pytest.mark.parametrize(
+    ("script", "call", "stage"),
+    [
+        ([("CAPA", "")], None, Stage.CAPABILITIES),
+        ([CAPA, ("USER tim", "")], None, Stage.AUTHENTICATION),
+        ([CAPA, *LOGIN, ("STAT", "")], lambda c: c.stat(), Stage.COMMAND),
+        ([CAPA, *LOGIN, ("LIST", "+OK\n1 100")], lambda c: c.list(), Stage.COMMAND),
+        ([CAPA, *LOGIN, ("TOP 1 0", "+OK")], lambda c: c.top(1), Stage.RETRIEVAL),
+        ([CAPA, *LOGIN, ("QUIT", "")], lambda c: c.quit(), Stage.QUIT),
+    ],
+)
+@pytest.mark.parametrize("ends", ["timeout", "closed"])
+async def test_the_stage_at_which_a_server_fell_silent(
+    script: Script, call: Callable[[POP3Client], Awaitable[object]] | None, stage: Stage, ends: str
+) -> None:
+    command, _ = script[-1]
+    if ends == "closed":
+        script = [*script[:-1], (command, "bye")]
+    async with serving(script, timeouts=0.01) as client:
+        with pytest.raises((MailTimeout, ConnectionLost)) as caught:
+            await client.connect()
+            assert call is not None
+            await call(client)
+        assert caught.value.stage is stage  # type: ignore[attr-defined]
+        assert str(caught.value).startswith(f"{stage}: ")
+
+
+async def test_a_server_that_does_not_greet() -> None:
+    async with serving([], greeting="", timeouts=0.01) as client:
+        with pytest.raises(MailTimeout, match=r"greeting: waited 0.01 s for the greeting \(.* use pop3s://"):
+            await client.connect()
 
 
 async def test_a_message_that_is_too_large() -> None:
