@@ -17,6 +17,7 @@ from ..errors import (
     RemoteProtocolError,
     Stage,
     TLSRequired,
+    URLError,
 )
 from ..net import MailProtocol, ServerURL, TLSMode, client_context, connect, now
 from ..pop3 import (
@@ -46,6 +47,7 @@ from ..pop3 import (
     Rset,
     ScanListing,
     Stat,
+    State,
     Stls,
     Top,
     Uidl,
@@ -448,7 +450,7 @@ class POP3Client:
 
         Cancelling the loop while it waits ends the session.
         """
-        return Retrievals(self._live, [*numbers], self._octets)
+        return Retrievals(self._maildrop, [*numbers], self._octets)
 
     def stream(self, number: int) -> ContentStream:
         """Iterate over the pieces of a message, as they arrive: memory stays bounded whatever its size.
@@ -458,7 +460,7 @@ class POP3Client:
 
         Cancelling the loop while it waits ends the session.
         """
-        return ContentStream(self._live, Retr(number=number))
+        return ContentStream(self._maildrop, Retr(number=number))
 
     async def retrieve_to(self, number: int, sink: Sink) -> int:
         """Write a message to an open file, piece by piece.
@@ -501,7 +503,7 @@ class POP3Client:
 
         Cancelling ends the session: nothing is removed.
         """
-        session = self._live
+        session = self._maildrop
         commands = [Dele(number=number) for number in numbers]
         refusals: dict[int, Response] = {}
         at_once = _COMMANDS_AT_ONCE if "PIPELINING" in self.capabilities else 1
@@ -540,8 +542,19 @@ class POP3Client:
             raise ClosedError("the session is not connected", cure="use it in an async with block")
         return self._session
 
+    @property
+    def _maildrop(self) -> Session:
+        """The session of one who is logged in."""
+        if self._protocol.state is State.AUTHORIZATION:
+            raise LocalProtocolError(
+                "nobody is logged in, and so no maildrop is open",
+                stage=Stage.AUTHENTICATION,
+                cure="put user:password@ into the URL, or pass username= and password=",
+            )
+        return self._live
+
     async def _positive(self, command: Command, number: int | None = None) -> Response:
-        response = await self._live.response(command)
+        response = await self._maildrop.response(command)
         if response.is_positive:
             return response
         if number is None:
@@ -549,14 +562,14 @@ class POP3Client:
         raise message_refusal(number, command.verb, response)
 
     async def _listing(self, command: List | Uidl) -> Listing[ScanListing] | Listing[UniqueIdListing]:
-        event = await self._live.exchange(command)
+        event = await self._maildrop.exchange(command)
         if isinstance(event, ListingReceived):
             return event.listing
         assert isinstance(event, ResponseReceived)
         raise refusal(command.verb, event.response)
 
     async def _content(self, command: Retr | Top) -> bytes:
-        session = self._live
+        session = self._maildrop
         with session.exclusive():
             await session.settle()
             self._protocol.send(command)
@@ -579,5 +592,5 @@ def _parse_server(server: str | ServerURL) -> ServerURL:
     if isinstance(server, str):
         server = ServerURL.parse(server if "://" in server else f"pop3://{server}")
     if server.protocol is not MailProtocol.POP3:
-        raise LocalProtocolError("only POP3 servers have maildrops", cure="use a pop3:// or pop3s:// URL")
+        raise URLError(f"{server} has no maildrop", cure="use a URL such as pop3s://user:password@host")
     return server

@@ -23,6 +23,7 @@ from ..errors import (
     SenderRefused,
     Stage,
     TLSRequired,
+    URLError,
 )
 from ..message import prepare, to_7bit
 from ..net import Connection, MailProtocol, ServerURL, TLSMode, client_context, connect, now
@@ -113,12 +114,11 @@ def parse_server(server: str | ServerURL) -> ServerURL:
     """Return the server that messages can be sent to.
 
     Raises:
-        LocalProtocolError: it is not one of SMTP or LMTP.
-        URLError: it is not a URL.
+        URLError: it is not a URL, or not one of SMTP or LMTP.
     """
     url = ServerURL.parse(server) if isinstance(server, str) else server
     if url.protocol is MailProtocol.POP3:
-        raise LocalProtocolError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
+        raise URLError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
     return url
 
 

@@ -30,6 +30,7 @@ from asyncmail.errors import (
     RemoteProtocolError,
     Stage,
     TLSRequired,
+    URLError,
 )
 from asyncmail.net import ServerURL, memory_stream_pair
 from asyncmail.pop3 import ClientLimits, MaildropStatus, Response, Status
@@ -485,6 +486,29 @@ async def test_nobody_logs_in_without_a_name() -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.stat(),
+        lambda client: client.list(),
+        lambda client: client.uidl(1),
+        lambda client: client.top(1),
+        lambda client: client.retrieve(1),
+        lambda client: client.delete(1),
+        lambda client: client.delete_many([1]),
+        lambda client: client.reset(),
+        lambda client: client.noop(),
+        lambda client: anext(client.stream(1)),
+        lambda client: anext(client.retrieve_many([1])),
+    ],
+)
+async def test_without_a_name_there_is_no_maildrop(call: Callable[[POP3Client], Awaitable[object]]) -> None:
+    async with serving([NO_CAPA, QUIT], url="pop3://localhost") as client, client:
+        with pytest.raises(LocalProtocolError, match="put user:password@ into the URL") as caught:
+            await call(client)
+        assert caught.value.stage is Stage.AUTHENTICATION
+
+
+@pytest.mark.parametrize(
     ("answer", "error", "transient"),
     [
         ("-ERR [IN-USE] locked", MaildropLocked, True),
@@ -680,7 +704,7 @@ async def test_closing_what_was_never_opened() -> None:
 
 @pytest.mark.parametrize("server", ["smtp://localhost", "lmtp://localhost"])
 def test_a_server_without_maildrops(server: str) -> None:
-    with pytest.raises(LocalProtocolError, match="POP3"):
+    with pytest.raises(URLError, match=rf"{server}:.* has no maildrop .* pop3s://user:password@"):
         POP3Client(server)
 
 

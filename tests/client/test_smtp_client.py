@@ -227,7 +227,7 @@ async def test_use_while_connecting() -> None:
 
 
 def test_what_cannot_be_a_server() -> None:
-    with pytest.raises(LocalProtocolError, match="pop3"):
+    with pytest.raises(URLError, match=r"pop3 .* smtp://"):
         SMTPClient("pop3://localhost")
     with pytest.raises(URLError):
         SMTPClient("localhost")
