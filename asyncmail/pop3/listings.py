@@ -31,6 +31,8 @@ _SCAN_LINE = re.compile(_SCAN)
 # Not re.MULTILINE, for which a bare LF would begin a line.
 _AT_LINE_START = rb"(?:\A|(?<=\r\n))"
 _SCAN_LINES = re.compile(_AT_LINE_START + _SCAN + rb"\r\n")
+# What nearly all servers send, at half the time.
+_PLAIN_SCAN_LINES = re.compile(rb"(?:[1-9][0-9]{0,9} [0-9]{1,18}\r\n)*")
 _UNIQUE_ID_LINE = re.compile(_UNIQUE_ID)
 _UNIQUE_ID_LINES = re.compile(_AT_LINE_START + _UNIQUE_ID + rb"\r\n")
 
@@ -116,6 +118,9 @@ def parse_unique_id_listing(text: str) -> UniqueIdListing:
 
 def parse_scan_listings(lines: bytes) -> Listing[ScanListing]:
     """Parse the lines of an answer to LIST, each with its CRLF and without the end of the answer."""
+    if _PLAIN_SCAN_LINES.fullmatch(lines):
+        fields = map(int, lines.split())
+        return Listing(map(ScanListing._make, zip(fields, fields, strict=True)))
     found = [ScanListing(int(number), int(octets)) for number, octets in _SCAN_LINES.findall(lines)]
     return Listing(found, _malformed(lines, len(found), _SCAN_LINES))
 
