@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ..errors import RemoteProtocolError, printable
+from ..errors import RemoteProtocolError, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +88,7 @@ def parse_maildrop_status(text: str) -> MaildropStatus:
     # A drop listing has the form of a scan listing, but for its count, which may be 0.
     match = re.match(r"[ \t]*([0-9]{1,10})[ \t]+([0-9]{1,18})(?:[ \t]|$)", text, re.ASCII)
     if match is None:
-        raise RemoteProtocolError(f"not an answer to STAT: {printable(text)!r}")
+        raise RemoteProtocolError(f"not an answer to STAT: {quoted(text)}")
     return MaildropStatus(int(match[1]), int(match[2]))
 
 
@@ -100,7 +100,7 @@ def parse_scan_listing(text: str) -> ScanListing:
     """
     match = _SCAN_LINE.fullmatch(text.encode())
     if match is None:
-        raise RemoteProtocolError(f"not an answer to LIST: {printable(text)!r}")
+        raise RemoteProtocolError(f"not an answer to LIST: {quoted(text)}")
     return ScanListing(int(match[1]), int(match[2]))
 
 
@@ -112,7 +112,7 @@ def parse_unique_id_listing(text: str) -> UniqueIdListing:
     """
     match = _UNIQUE_ID_LINE.fullmatch(text.encode())
     if match is None:
-        raise RemoteProtocolError(f"not an answer to UIDL: {printable(text)!r}")
+        raise RemoteProtocolError(f"not an answer to UIDL: {quoted(text)}")
     return UniqueIdListing(int(match[1]), match[2].decode())
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from ..address import check_forward_path, check_reverse_path, parse_forward_path, parse_reverse_path
-from ..errors import ExtensionRequired, LocalProtocolError, Stage, printable
+from ..errors import ExtensionRequired, LocalProtocolError, Stage, printable, quoted
 from ..sasl import CANCEL, decode_base64, decode_initial_response, encode_base64, encode_initial_response
 from ..wire import decode_xtext, encode_argument, encode_xtext
 from .parameters import BodyType, Parameters, check_parameters, encode_parameters, parse_parameters
@@ -85,7 +85,7 @@ class _Hello(Command):
     def __post_init__(self) -> None:
         if not _HELLO_NAME.fullmatch(self.domain):
             raise LocalProtocolError(
-                f"{printable(self.domain)!r} is not a name for {self.verb}",
+                f"{quoted(self.domain)} is not a name for {self.verb}",
                 cure="use a domain or an address literal such as [127.0.0.1]",
             )
 

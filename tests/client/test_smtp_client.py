@@ -309,7 +309,7 @@ async def test_a_host_that_does_not_exist() -> None:
         ({"EHLO": Do.HANG}, MailTimeout, "answer to a command"),
         ({"EHLO": "354 go ahead"}, RemoteProtocolError, "354"),
         ({"EHLO": ["250-a", "251 b"]}, RemoteProtocolError, "codes differ"),
-        ({"EHLO": "\x00\xff"}, RemoteProtocolError, "not a reply"),
+        ({"EHLO": "\x00\xff"}, RemoteProtocolError, r"not a reply: '\\x00ÿ"),
     ],
 )
 @on_each_runtime(runtimes=BOTH)
