@@ -26,7 +26,7 @@ from ..errors import (
     URLError,
 )
 from ..message import prepare, to_7bit
-from ..net import Connection, MailProtocol, ServerURL, TLSMode, client_context, connect, now
+from ..net import Connection, MailProtocol, ServerURL, TLSMode, connect, default_context, now
 from ..sasl import choose, decode_base64
 from ..smtp import (
     Auth,
@@ -58,6 +58,7 @@ from ..smtp import (
     Rset,
     Starttls,
     Transaction,
+    UnsolicitedReply,
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
@@ -462,6 +463,8 @@ class SMTPClient:
 
         def handle(event: ClientEvent) -> None:
             if type(event) is not ReplyReceived:
+                if isinstance(event, UnsolicitedReply) and event.reply.code == 421:
+                    pipeline.note_refusal(event.reply, is_goodbye=True)
                 raise _end_of_session(event)
             pipeline.handle(event)
 
@@ -639,7 +642,7 @@ class SMTPClient:
 
     @property
     def _tls_context(self) -> ssl.SSLContext:
-        return self._options.get("tls_context") or client_context()
+        return self._options.get("tls_context") or default_context()
 
 
 def _end_of_session(event: ClientEvent) -> MailError:

@@ -341,11 +341,7 @@ class Pipeline:
         reply = event.reply
         self._last = reply
         if reply.code >= 400:
-            if reply.code == 421 or type(command) is Rset:
-                self.is_closing = True
-                self.goodbye = reply
-            if reply.is_throttling:
-                self.complaint = reply
+            self.note_refusal(reply, is_goodbye=reply.code == 421 or type(command) is Rset)
         if type(command) is Rcpt:
             transaction._rcpt_replies.append(reply)
             transaction._accepted += reply.code < 300
@@ -360,6 +356,14 @@ class Pipeline:
         transaction._outstanding -= 1
         if transaction._written and not transaction._outstanding:
             self._decide(transaction)
+
+    def note_refusal(self, reply: Reply, *, is_goodbye: bool) -> None:
+        """Note what a refusal says of the session; also one that nothing had asked for."""
+        if is_goodbye:
+            self.is_closing = True
+            self.goodbye = reply
+        if reply.is_throttling:
+            self.complaint = reply
 
     def _handle_data(self, transaction: Transaction, reply: Reply) -> None:
         if not reply.is_intermediate:
