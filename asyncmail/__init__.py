@@ -12,9 +12,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .address import Address as Address
     from .client import POP3Client as POP3Client
+    from .client import POP3Options as POP3Options
     from .client import POP3Timeouts as POP3Timeouts
     from .client import RetrievedMessage as RetrievedMessage
     from .client import SMTPClient as SMTPClient
+    from .client import SMTPOptions as SMTPOptions
     from .client import SMTPTimeouts as SMTPTimeouts
     from .errors import AddressSyntaxError as AddressSyntaxError
     from .errors import AllRecipientsRefused as AllRecipientsRefused
@@ -88,7 +90,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "address": ("Address",),
-    "client": ("POP3Client", "POP3Timeouts", "RetrievedMessage", "SMTPClient", "SMTPTimeouts"),
+    "client": (
+        "POP3Client",
+        "POP3Options",
+        "POP3Timeouts",
+        "RetrievedMessage",
+        "SMTPClient",
+        "SMTPOptions",
+        "SMTPTimeouts",
+    ),
     "errors": (
         "AddressSyntaxError",
         "AllRecipientsRefused",

@@ -73,6 +73,7 @@ __all__ = [
     "TemplateError",
     "URLError",
     "printable",
+    "quoted",
 ]
 
 
@@ -109,6 +110,13 @@ def printable(value: object, limit: int = 200) -> str:
     if len(text) > limit:
         text = f"{text[:limit]}… ({len(text)} characters)"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def quoted(value: object, limit: int = 200) -> str:
+    """Return `value` in quotation marks, `printable` in between."""
+    text = printable(value, limit)
+    mark = '"' if "'" in text and '"' not in text else "'"
+    return f"{mark}{text}{mark}"
 
 
 class MailError(Exception):
@@ -424,8 +432,15 @@ class MailTimeout(MailError, TimeoutError):
 
     is_transient = True
 
-    def __init__(self, seconds: float, *, waiting_for: str = "an answer", stage: Stage | None = None) -> None:
-        super().__init__(f"waited {seconds:g} s for {waiting_for}", stage=stage)
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        waiting_for: str = "an answer",
+        stage: Stage | None = None,
+        cure: str = "",
+    ) -> None:
+        super().__init__(f"waited {seconds:g} s for {waiting_for}", stage=stage, cure=cure)
         self.seconds = seconds
         self.waiting_for = waiting_for
 
@@ -460,7 +475,7 @@ class AddressSyntaxError(InputError):
     def describe(self) -> str:
         """The error as one clause."""
         place = "" if self.position is None else f" at position {self.position}"
-        return f"{printable(self.address)!r} is not a mail address: {self.problem}{place}"
+        return f"{quoted(self.address)} is not a mail address: {self.problem}{place}"
 
 
 class URLError(InputError):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncmail import errors
-from asyncmail.errors import MailError, Stage, printable
+from asyncmail.errors import MailError, Stage, printable, quoted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def test_all_lists_what_the_module_defines() -> None:
         and value.__module__ == errors.__name__
     }
     assert set(CLASSES) == defined
-    assert set(errors.__all__) - defined == {"Stage", "printable"}
+    assert set(errors.__all__) - defined == {"Stage", "printable", "quoted"}
     assert errors.__all__ == sorted(errors.__all__)
 
 
@@ -191,6 +191,7 @@ def test_the_cure_is_in_the_text(name: str) -> None:
         (errors.ConnectionLost("gone", in_flight=("MAIL", "DATA")), "gone, unanswered: MAIL DATA"),
         (errors.ConnectionLost("gone", in_flight=("A",) * 9), f"gone, unanswered: {'A ' * 8}…"),
         (errors.MailTimeout(0.5), "waited 0.5 s for an answer"),
+        (errors.MailTimeout(2, cure="be patient"), "waited 2 s for an answer (be patient)"),
         (errors.AddressSyntaxError("a b", "no @"), "input: 'a b' is not a mail address: no @"),
         (
             errors.AddressSyntaxError("a b", "no @", position=1, cure="write one"),
@@ -270,6 +271,23 @@ def test_printable(value: object, text: str) -> None:
 
 def test_printable_with_a_limit() -> None:
     assert printable("abc", 2) == "ab… (3 characters)"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"a\r\n\xff", r"'a\r\n\xff'"),  # each backslash once
+        ("C:\\mail", "'C:\\mail'"),
+        ("it's", '"it\'s"'),
+        ("it's \"it\"", "'it's \"it\"'"),
+    ],
+)
+def test_quoted(value: object, text: str) -> None:
+    assert quoted(value) == text
+
+
+def test_quoted_with_a_limit() -> None:
+    assert quoted("abc", 2) == "'ab… (3 characters)'"
 
 
 def test_stages_are_words() -> None:

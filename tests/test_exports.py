@@ -49,7 +49,7 @@ def test_a_name_that_is_not_there() -> None:
 
 def test_every_error_is_at_the_front_door() -> None:
     errors = import_module("asyncmail.errors")
-    assert set(errors.__all__) - set(asyncmail.__all__) == {"printable"}
+    assert set(errors.__all__) - set(asyncmail.__all__) == {"printable", "quoted"}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -7,7 +7,7 @@ from email.parser import BytesHeaderParser
 from email.policy import compat32
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, MailError, printable
+from ..errors import InputError, MailError, printable, quoted
 from ..message import Template
 from ..message.envelope import addr_spec, addr_specs
 from ..message.identity import ascii_domain
@@ -54,12 +54,12 @@ class Merge:
             raise InputError(row.problem, cure="put fields that hold separators in quotes")
         to_column = self.recipients.to_column
         if not row.fields[to_column]:
-            raise InputError(f"nothing in column {printable(to_column)!r}", cure="write an address there")
+            raise InputError(f"nothing in column {quoted(to_column)}", cure="write an address there")
         address = self.recipients.address_of(row)
         empty = [name for name in self._template.fields if not row.fields[name] and name != to_column]
         if empty and not self._allow_empty:
             raise InputError(
-                f"nothing in column {', '.join(map(repr, map(printable, empty)))}",
+                f"nothing in column {', '.join(map(quoted, empty))}",
                 cure="fill it in, or say --allow-empty",
             )
         parcel = self._template.render(

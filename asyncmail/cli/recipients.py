@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..address import check_forward_path
-from ..errors import InputError, printable
+from ..errors import InputError, printable, quoted
 from ..message.envelope import addr_spec
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Recipients:
             raise self.error(1, "there is no header line", "name the columns in the first line")
         for column in named:
             if named.count(column) > 1:
-                raise self.error(1, f"two columns are named {printable(column)!r}", "name each once")
+                raise self.error(1, f"two columns are named {quoted(column)}", "name each once")
         self.require([to_column], "give --to-column with the name of the column that holds the addresses")
 
     def require(self, columns: Iterable[str], cure: str) -> None:
@@ -66,9 +66,7 @@ class Recipients:
         missing = [column for column in columns if column not in self.columns]
         if missing:
             there = ", ".join(map(printable, filter(None, self.columns)))
-            problem = (
-                f"there is no column {', '.join(repr(printable(each)) for each in missing)}, only {there}"
-            )
+            problem = f"there is no column {', '.join(quoted(each) for each in missing)}, only {there}"
             raise self.error(1, problem, cure)
 
     def rows(self) -> Iterator[Row]:

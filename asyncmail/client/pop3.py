@@ -17,6 +17,7 @@ from ..errors import (
     RemoteProtocolError,
     Stage,
     TLSRequired,
+    URLError,
 )
 from ..net import MailProtocol, ServerURL, TLSMode, client_context, connect, now
 from ..pop3 import (
@@ -46,6 +47,7 @@ from ..pop3 import (
     Rset,
     ScanListing,
     Stat,
+    State,
     Stls,
     Top,
     Uidl,
@@ -59,7 +61,7 @@ from ..sasl import apop_digest, choose
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
 from .pop3_session import Session, message_refusal, refusal
 from .retrieval import Assembly, ContentStream, Retrievals
-from .timeouts import POP3Timeouts
+from .timeouts import POP3Timeouts, cure_of_silence
 
 if TYPE_CHECKING:
     import ssl
@@ -200,11 +202,7 @@ class POP3Client:
         try:
             if self._url.security is TLSMode.IMPLICIT and stream.tls is None:  # one that was brought along
                 await self._start_tls_at_once(stream)
-            event = await self._session.next_event()
-            assert isinstance(event, GreetingReceived)
-            self.greeting = event.response
-            if not event.response.is_positive:
-                raise refusal("the connection", event.response, stage=Stage.GREETING)
+            await self._be_greeted(self._session)
             await self.capa()
             await self._secure()
             if self._credentials is not None:
@@ -239,6 +237,17 @@ class POP3Client:
         self._is_left = True
         if self._session is not None:
             self._session.connection.give_up()
+
+    async def _be_greeted(self, session: Session) -> None:
+        try:
+            event = await session.next_event()
+        except MailTimeout as error:
+            error.cure = cure_of_silence(self._url)
+            raise
+        assert isinstance(event, GreetingReceived)
+        self.greeting = event.response
+        if not event.response.is_positive:
+            raise refusal("the connection", event.response, stage=Stage.GREETING)
 
     async def _start_tls_at_once(self, stream: ByteStream) -> None:
         seconds = self._timeouts.connect
@@ -441,7 +450,7 @@ class POP3Client:
 
         Cancelling the loop while it waits ends the session.
         """
-        return Retrievals(self._live, [*numbers], self._octets)
+        return Retrievals(self._maildrop, [*numbers], self._octets)
 
     def stream(self, number: int) -> ContentStream:
         """Iterate over the pieces of a message, as they arrive: memory stays bounded whatever its size.
@@ -451,7 +460,7 @@ class POP3Client:
 
         Cancelling the loop while it waits ends the session.
         """
-        return ContentStream(self._live, Retr(number=number))
+        return ContentStream(self._maildrop, Retr(number=number))
 
     async def retrieve_to(self, number: int, sink: Sink) -> int:
         """Write a message to an open file, piece by piece.
@@ -494,7 +503,7 @@ class POP3Client:
 
         Cancelling ends the session: nothing is removed.
         """
-        session = self._live
+        session = self._maildrop
         commands = [Dele(number=number) for number in numbers]
         refusals: dict[int, Response] = {}
         at_once = _COMMANDS_AT_ONCE if "PIPELINING" in self.capabilities else 1
@@ -533,8 +542,19 @@ class POP3Client:
             raise ClosedError("the session is not connected", cure="use it in an async with block")
         return self._session
 
+    @property
+    def _maildrop(self) -> Session:
+        """The session of one who is logged in."""
+        if self._protocol.state is State.AUTHORIZATION:
+            raise LocalProtocolError(
+                "nobody is logged in, and so no maildrop is open",
+                stage=Stage.AUTHENTICATION,
+                cure="put user:password@ into the URL, or pass username= and password=",
+            )
+        return self._live
+
     async def _positive(self, command: Command, number: int | None = None) -> Response:
-        response = await self._live.response(command)
+        response = await self._maildrop.response(command)
         if response.is_positive:
             return response
         if number is None:
@@ -542,14 +562,14 @@ class POP3Client:
         raise message_refusal(number, command.verb, response)
 
     async def _listing(self, command: List | Uidl) -> Listing[ScanListing] | Listing[UniqueIdListing]:
-        event = await self._live.exchange(command)
+        event = await self._maildrop.exchange(command)
         if isinstance(event, ListingReceived):
             return event.listing
         assert isinstance(event, ResponseReceived)
         raise refusal(command.verb, event.response)
 
     async def _content(self, command: Retr | Top) -> bytes:
-        session = self._live
+        session = self._maildrop
         with session.exclusive():
             await session.settle()
             self._protocol.send(command)
@@ -572,5 +592,5 @@ def _parse_server(server: str | ServerURL) -> ServerURL:
     if isinstance(server, str):
         server = ServerURL.parse(server if "://" in server else f"pop3://{server}")
     if server.protocol is not MailProtocol.POP3:
-        raise LocalProtocolError("only POP3 servers have maildrops", cure="use a pop3:// or pop3s:// URL")
+        raise URLError(f"{server} has no maildrop", cure="use a URL such as pop3s://user:password@host")
     return server

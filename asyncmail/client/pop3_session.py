@@ -97,8 +97,7 @@ class Session:
         Raises:
             ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended.
         """
-        awaiting = self.protocol.awaiting
-        event = await self.connection.next_event(self._timeouts.of(awaiting), waiting_for=awaiting.value)
+        event = await self.connection.next_event(self._timeouts.of(self.protocol.awaiting))
         return self.checked(event)
 
     def checked(self, event: ClientEvent) -> ClientEvent:
@@ -109,8 +108,9 @@ class Session:
         """
         if isinstance(event, ConnectionEnded):
             in_flight = tuple(command.verb for command in event.in_flight)
+            stage = self.protocol.stage
             self.connection.give_up()
-            raise ConnectionLost("the server closed the connection", in_flight=in_flight)
+            raise ConnectionLost("the server closed the connection", in_flight=in_flight, stage=stage)
         if isinstance(event, UnsolicitedResponse):
             self.connection.give_up()
             raise ConnectionLost(f"the server ended the session: {event.response}")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LimitExceeded, LocalProtocolError, POP3ResponseError, Stage
 from ..pop3 import ContentReceived, ResponseReceived, Retr
-from ..wire import Signal
 from .pop3_session import InProgress, message_refusal
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ _MOST_COMMANDS = 4096
 _MOST_OCTETS = 8 * 1024 * 1024
 _UNKNOWN = 64 * 1024  # a message of which no listing told the size counts as this
 _PIECE_COST = 64  # octets of memory that a piece of a message takes above its own
-
-_NEED_DATA: Final = Signal.NEED_DATA  # members are slow to look up in their class before Python 3.12
 
 
 class Assembly:
@@ -65,10 +62,7 @@ class Assembly:
         """
         piece = event.data
         is_whole = event.ended and not self._pieces
-        self._left -= len(piece) if is_whole else len(piece) + _PIECE_COST
-        if self._left < 0:
-            self._session.connection.give_up()
-            raise LimitExceeded(*self._limit, stage=Stage.RETRIEVAL)
+        self.count(len(piece) if is_whole else len(piece) + _PIECE_COST)
         if is_whole:
             return piece
         self._pieces.append(piece)
@@ -77,6 +71,17 @@ class Assembly:
         message = b"".join(self._pieces)
         self._pieces.clear()
         return message
+
+    def count(self, octets: int) -> None:
+        """Count what is kept.
+
+        Raises:
+            LimitExceeded: it is too much.
+        """
+        self._left -= octets
+        if self._left < 0:
+            self._session.connection.give_up()
+            raise LimitExceeded(*self._limit, stage=Stage.RETRIEVAL)
 
 
 class RetrievedMessage(NamedTuple):
@@ -131,9 +136,7 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
             self._assembly.allow(self._due_octets if self._all_listed else None)
             while not self._ready:
                 self._take(await session.next_event())
-            next_event = session.protocol.next_event
-            while self._due and (event := next_event()) is not _NEED_DATA:
-                self._take(event)
+                self._take_messages()
 
     def _ask(self) -> None:
         protocol = self._session.protocol
@@ -156,6 +159,16 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         self._due += asked
         self._due_octets = due_octets
         self._sent += len(asked)
+
+    def _take_messages(self) -> None:
+        """Take what has arrived whole."""
+        due = self._due
+        contents = self._session.protocol.take_messages()
+        self._assembly.count(sum(map(len, contents)))
+        for content in contents:
+            number, octets = due.popleft()
+            self._due_octets -= octets
+            self._ready.append(RetrievedMessage(number, content))
 
     def _take(self, event: ClientEvent) -> None:
         if isinstance(event, ContentReceived):

@@ -23,9 +23,10 @@ from ..errors import (
     SenderRefused,
     Stage,
     TLSRequired,
+    URLError,
 )
 from ..message import prepare, to_7bit
-from ..net import Connection, MailProtocol, ServerURL, TLSMode, client_context, connect, now
+from ..net import Connection, MailProtocol, ServerURL, TLSMode, connect, default_context, now
 from ..sasl import choose, decode_base64
 from ..smtp import (
     Auth,
@@ -57,10 +58,11 @@ from ..smtp import (
     Rset,
     Starttls,
     Transaction,
+    UnsolicitedReply,
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
-from .timeouts import SMTPTimeouts
+from .timeouts import SMTPTimeouts, cure_of_silence
 
 if TYPE_CHECKING:
     import ssl
@@ -114,12 +116,11 @@ def parse_server(server: str | ServerURL) -> ServerURL:
     """Return the server that messages can be sent to.
 
     Raises:
-        LocalProtocolError: it is not one of SMTP or LMTP.
-        URLError: it is not a URL.
+        URLError: it is not a URL, or not one of SMTP or LMTP.
     """
     url = ServerURL.parse(server) if isinstance(server, str) else server
     if url.protocol is MailProtocol.POP3:
-        raise LocalProtocolError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
+        raise URLError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
     return url
 
 
@@ -253,7 +254,11 @@ class SMTPClient:
             raise MailTimeout(seconds, waiting_for="the TLS handshake", stage=Stage.TLS) from None
 
     async def _begin(self) -> None:
-        event = await self._next_event()
+        try:
+            event = await self._next_event()
+        except MailTimeout as error:
+            error.cure = cure_of_silence(self._url)
+            raise
         if not isinstance(event, GreetingReceived):
             raise ConnectionLost("the server closed the connection", stage=Stage.GREETING)
         self.greeting = event.reply
@@ -461,6 +466,8 @@ class SMTPClient:
             while events := protocol.next_events():
                 for event in events:
                     if type(event) is not ReplyReceived:
+                        if isinstance(event, UnsolicitedReply) and event.reply.code == 421:
+                            pipeline.note_refusal(event.reply, is_goodbye=True)
                         raise _end_of_session(event)
                     pipeline.handle(event)
             pipeline.advance()  # which may decide a transaction that has nobody left to go to
@@ -632,20 +639,19 @@ class SMTPClient:
         return self._timeouts.of(self.protocol.awaiting)
 
     async def _next_event(self, seconds: float | None = None) -> ClientEvent:
-        awaiting = self.protocol.awaiting
-        return await self._live.next_event(
-            self._timeouts.of(awaiting) if seconds is None else seconds, waiting_for=awaiting.value
-        )
+        return await self._live.next_event(self._patience() if seconds is None else seconds)
 
     @property
     def _tls_context(self) -> ssl.SSLContext:
-        return self._options.get("tls_context") or client_context()
+        return self._options.get("tls_context") or default_context()
 
 
 def _end_of_session(event: ClientEvent) -> MailError:
     if isinstance(event, ConnectionEnded):
         return ConnectionLost(
-            "the server closed the connection", in_flight=tuple([each.verb for each in event.in_flight])
+            "the server closed the connection",
+            in_flight=tuple([each.verb for each in event.in_flight]),
+            stage=event.in_flight[0].stage if event.in_flight else None,
         )
     if event.reply.code == 421:
         return ConnectionLost(f"the server ended the session: {event.reply}")

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import InputError
+from ..net import MailProtocol, TLSMode
 from ..pop3 import Awaiting as POP3Awaiting
 from ..smtp import Awaiting
 
-__all__ = ["POP3Timeouts", "SMTPTimeouts"]
+if TYPE_CHECKING:
+    from ..net import ServerURL
+
+__all__ = ["POP3Timeouts", "SMTPTimeouts", "cure_of_silence"]
+
+
+def cure_of_silence(url: ServerURL) -> str:
+    """What to do when no greeting came: each side may be waiting for the other to begin."""
+    if url.security is TLSMode.IMPLICIT or url.protocol is MailProtocol.LMTP:
+        return ""
+    return f"if TLS comes first at port {url.port}, use {url.protocol.value}s://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from email.parser import BytesHeaderParser
 from typing import TYPE_CHECKING, cast
 
-from ..errors import FolderError, printable
+from ..errors import FolderError, quoted
 from .disk import folder_errors, make_directory
 from .files import MaildirFiles
 
@@ -53,7 +53,7 @@ class Format(ABC):
                 yield
         except KeyError as error:
             raise FolderError(
-                f"no message {printable(error.args[0])!r}", path=self.path, cure="list the folder again"
+                f"no message {quoted(error.args[0])}", path=self.path, cure="list the folder again"
             ) from None
         except mailbox.ExternalClashError as error:
             raise FolderError(

@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar, TypeVarTuple
 
-from ..errors import ClosedError, FolderError, InputError, printable
+from ..errors import ClosedError, FolderError, InputError, printable, quoted
 from .disk import folder_errors, in_thread
 from .files import MaildirFiles, Newline, start_writeback, write_all
 
@@ -54,7 +54,7 @@ class Maildir:
         fields = _placeholders(template)
         if unknown := fields - _PLACEHOLDERS:
             raise InputError(
-                f"{printable(template)!r} has an unknown placeholder {{{printable(min(unknown))}}}",
+                f"{quoted(template)} has an unknown placeholder {{{printable(min(unknown))}}}",
                 cure="use {user} and {host}, and write a brace as {{ or }}",
             )
         if newline not in ("keep", "lf"):
@@ -65,7 +65,7 @@ class Maildir:
         self._files = None if fields else MaildirFiles(os.path.abspath(template.format()), newline)
 
     def __repr__(self) -> str:
-        return f"<Maildir {printable(self._files.path if self._files else self._template)!r}>"
+        return f"<Maildir {quoted(self._files.path if self._files else self._template)}>"
 
     @property
     def path(self) -> str:
@@ -91,7 +91,7 @@ class Maildir:
         for field in sorted(_placeholders(self._template)):
             if not values[field]:
                 raise InputError(
-                    f"{printable(self._template)!r} needs a {field}",
+                    f"{quoted(self._template)} needs a {field}",
                     cure=f"supply one, or leave out {{{field}}}",
                 )
         path = self._template.format_map({field: _file_name(value) for field, value in values.items()})
@@ -153,7 +153,7 @@ class Maildir:
     def _resolved(self) -> MaildirFiles:
         if self._files is None:
             raise InputError(
-                f"{printable(self._template)!r} still has placeholders",
+                f"{quoted(self._template)} still has placeholders",
                 cure="call resolve(user=..., host=...)",
             )
         return self._files
@@ -202,7 +202,7 @@ class Delivery:
         self.octets: int = 0
 
     def __repr__(self) -> str:
-        return f"<Delivery into {printable(self._files.path)!r}, {self.octets} octets>"
+        return f"<Delivery into {quoted(self._files.path)}, {self.octets} octets>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -306,9 +306,7 @@ def _placeholders(template: str) -> set[str]:
     try:
         return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
     except ValueError:
-        raise InputError(
-            f"{printable(template)!r} has a lone brace", cure="write a brace as {{ or }}"
-        ) from None
+        raise InputError(f"{quoted(template)} has a lone brace", cure="write a brace as {{ or }}") from None
 
 
 def _file_name(value: str) -> str:

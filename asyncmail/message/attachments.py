@@ -9,7 +9,7 @@ from email.message import EmailMessage, Message, MIMEPart
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import MessageError, printable
+from ..errors import MessageError, printable, quoted
 from .parsing import as_email_message
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Attachment:
         content_type = self.content_type or _guess(filename)
         if not _CONTENT_TYPE.fullmatch(content_type):
             raise MessageError(
-                f"{printable(content_type)!r} is not a content type", cure="write one such as application/pdf"
+                f"{quoted(content_type)} is not a content type", cure="write one such as application/pdf"
             )
         object.__setattr__(self, "filename", filename)
         object.__setattr__(self, "content_type", content_type)
@@ -102,7 +102,7 @@ def embed(html: MIMEPart, content_id: str, source: AttachmentLike) -> None:
         raise MessageError("a message cannot be shown inside of HTML", cure="attach it")
     if not _CONTENT_ID.fullmatch(content_id):
         raise MessageError(
-            f"{printable(content_id)!r} is not a content id", cure="use letters, digits, dots and hyphens"
+            f"{quoted(content_id)} is not a content id", cure="use letters, digits, dots and hyphens"
         )
     file = as_attachment(source)
     maintype, _, subtype = file.content_type.partition("/")

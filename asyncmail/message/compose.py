@@ -8,7 +8,7 @@ from email.policy import default
 from typing import TYPE_CHECKING
 
 from ..address import check_forward_path
-from ..errors import MessageError, printable
+from ..errors import MessageError, printable, quoted
 from .attachments import attach, embed
 from .envelope import addr_spec, mailboxes
 from .headers import check_field, encode_mailbox
@@ -106,7 +106,7 @@ def unsubscribe_fields(uris: str | Sequence[str]) -> list[tuple[str, str]]:
     for uri in uris:
         if not _URI.fullmatch(uri):
             raise MessageError(
-                f"{printable(uri)!r} cannot be an address to unsubscribe at",
+                f"{quoted(uri)} cannot be an address to unsubscribe at",
                 cure="write an https: or mailto: URI, other characters percent-encoded",
             )
     if not uris:

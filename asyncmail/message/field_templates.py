@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..address import check_forward_path
-from ..errors import AddressSyntaxError, TemplateError, printable
+from ..errors import AddressSyntaxError, TemplateError, quoted
 from .envelope import Mailbox, mailboxes, parse_mailboxes
 from .headers import check_field, encode_mailbox, encode_text, fold
 
@@ -107,7 +107,7 @@ class UriField:
             return quote(value, safe="")
         if not _URI_SCHEME.match(value):
             raise TemplateError(
-                f"{printable(value)!r} is not a URI for {self.name}",
+                f"{quoted(value)} is not a URI for {self.name}",
                 field=next(iter(text.names), ""),
                 cure="begin it with https: or mailto:",
             )
@@ -222,7 +222,7 @@ def _refuse_control(name: str, value: str, names: Sequence[str], fields: Mapping
     if _CONTROL.search(value):
         field = culprit(names, fields)
         raise TemplateError(
-            f"the value of {printable(field)!r} for the header field {name} holds a line break or another control"
+            f"the value of {quoted(field)} for the header field {name} holds a line break or another control"
             " character",
             field=field,
             cure="remove control characters from it",

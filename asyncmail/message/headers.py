@@ -10,7 +10,7 @@ import re
 
 from ..address.encoded_words import encode_words
 from ..address.grammar import ATEXT, UTF8_NON_ASCII
-from ..errors import MessageError, printable
+from ..errors import MessageError, printable, quoted
 
 __all__ = ["check_field", "encode_mailbox", "encode_phrase", "encode_text", "fold", "unfold"]
 
@@ -47,7 +47,7 @@ def check_field(name: str, value: str) -> None:
     """
     if not _FIELD_NAME.fullmatch(name):
         raise MessageError(
-            f"{printable(name)!r} is not a header field name", cure="use letters, digits and hyphens"
+            f"{quoted(name)} is not a header field name", cure="use letters, digits and hyphens"
         )
     if _CONTROL.search(value):
         raise MessageError(

@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtra, TemplateError, printable
+from ..errors import MissingExtra, TemplateError, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,14 +60,14 @@ def value_of(fields: Mapping[str, object], name: str) -> str:
         return value
     if value is None:
         raise TemplateError(
-            f"the field {printable(name)!r} is None", field=name, cure='pass "" where it may be empty'
+            f"the field {quoted(name)} is None", field=name, cure='pass "" where it may be empty'
         )
     return str(value)
 
 
 def _missing(name: str, cure: str) -> TemplateError:
     return TemplateError(
-        f"the template asks for the field {printable(name)!r}, which was not given",
+        f"the template asks for the field {quoted(name)}, which was not given",
         field=name,
         cure=cure,
     )

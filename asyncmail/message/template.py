@@ -10,7 +10,7 @@ from email.message import EmailMessage, Message, MIMEPart
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..errors import MessageError, TemplateError, printable
+from ..errors import MessageError, TemplateError, printable, quoted
 from ..wire import normalize_newlines
 from .attachments import attach
 from .compose import set_body, unsubscribe_fields
@@ -228,7 +228,7 @@ class Template:
             message_id = make_message_id(ascii_domain(author))
         elif not _MESSAGE_ID.fullmatch(message_id):
             raise MessageError(
-                f"{printable(message_id)!r} is not a Message-ID", cure="write it as <unique@example.com>"
+                f"{quoted(message_id)} is not a Message-ID", cure="write it as <unique@example.com>"
             )
         written = now_field() if date is None else date_field(date)
         return f"Date: {written}\r\nMessage-ID: {message_id}\r\n".encode("ascii")
@@ -251,7 +251,7 @@ class _Body:
         except UnicodeEncodeError:
             field = culprit(self.names, fields, _SURROGATE)
             raise TemplateError(
-                f"the value of {printable(field)!r} holds half a character",
+                f"the value of {quoted(field)} holds half a character",
                 field=field,
                 cure="decode it properly",
             ) from None
@@ -420,4 +420,4 @@ def _language(engine: str) -> Language:
         return BraceLanguage()
     if engine == "jinja2":
         return JinjaLanguage()
-    raise TemplateError(f"there is no template engine {printable(engine)!r}", cure="use braces or jinja2")
+    raise TemplateError(f"there is no template engine {quoted(engine)}", cure="use braces or jinja2")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import select
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.abc import ByteStream as AnyByteStream
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSAttribute, TLSStream
 
@@ -20,14 +21,42 @@ from .tls import require_server_hostname, translate_tls_error
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
-
-    from anyio.abc import ByteStream as AnyByteStream
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["AnyIOStream"]
 
 READ_SIZE = 64 * 1024  # octets taken from the stream at once
 CLOSE_TIMEOUT = 1.0  # seconds
+
+
+class _BelowTLS(AnyByteStream):
+    """What TLS writes to: anyio's would read no more once a write has failed, and the peer may have said why."""
+
+    def __init__(self, stream: AnyByteStream) -> None:
+        self._stream = stream
+        self.is_negotiated = False
+        self.failure: Exception | None = None
+
+    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
+        return await self._stream.receive(max_bytes)
+
+    async def send(self, item: bytes) -> None:
+        try:
+            await self._stream.send(item)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+            if not self.is_negotiated:
+                raise
+            self.failure = exc
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._stream.extra_attributes
 
 
 class AnyIOStream(ByteStream):
@@ -39,6 +68,7 @@ class AnyIOStream(ByteStream):
     """
 
     __slots__ = (
+        "_below_tls",
         "_broken",
         "_closed",
         "_cut_short",
@@ -59,6 +89,7 @@ class AnyIOStream(ByteStream):
         self._socket: socket.socket | None = stream.extra(SocketAttribute.raw_socket, None)
         self._peer = peer or peer_name(stream.extra(SocketAttribute.remote_address, None))
         self._tls: ssl.SSLObject | None = None
+        self._below_tls: _BelowTLS | None = None
         self._leftover = b""  # an octet that is_stale took out of TLS
         self._eof = False
         self._broken: ssl.SSLError | None = (
@@ -112,6 +143,8 @@ class AnyIOStream(ByteStream):
         try:
             with anyio.CancelScope(deadline=deadline):
                 await self._stream.send(data)
+                if self._below_tls is not None and self._below_tls.failure is not None:
+                    raise self._below_tls.failure
                 self._cut_short = False
         except anyio.EndOfStream:  # TLS has been told that the peer ended it
             raise ConnectionLost("the peer closed the connection") from None
@@ -154,11 +187,12 @@ class AnyIOStream(ByteStream):
                 raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
             raise ConnectionLost("the peer closed the connection", stage=Stage.TLS)
         stream: TLSStream | None = None
+        below = _BelowTLS(self._stream)
         self._receiving = self._sending = True
         try:
             with anyio.CancelScope(deadline=deadline):
                 stream = await TLSStream.wrap(
-                    self._stream,
+                    below,
                     server_side=server_side,
                     hostname=server_hostname,
                     ssl_context=context,
@@ -181,6 +215,8 @@ class AnyIOStream(ByteStream):
         if stream is None:
             raise TimeoutError("the TLS handshake took longer than its deadline")
         self._stream = stream
+        self._below_tls = below
+        below.is_negotiated = True
         self._tls = stream.extra(TLSAttribute.ssl_object)
 
     async def aclose(self) -> None:
@@ -231,6 +267,10 @@ class AnyIOStream(ByteStream):
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))
+
+    @property
+    def is_broken(self) -> bool:
+        return self._cut_short or self._closed
 
     @property
     def peer(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
 
 from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS
@@ -14,7 +16,7 @@ from .stream import ByteStream, patience_of
 from .tls import require_server_hostname, translate_tls_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["AsyncioStream"]
 
@@ -170,6 +172,8 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
+        if exc is not None and self._tls is None and not self._closed:
+            self._chunks += _last_octets(self._transport)
         self._cancel_timer()
         if exc is None:
             self._eof = True
@@ -371,6 +375,8 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             raise failure from exc
         finally:
             self._upgrading = False
+        below = self._transport
+        below.set_protocol(_BelowTLS(self, below))
         self._adopt(transport)
         if self._unread > UNREAD_LIMIT:
             self._pause_reading()
@@ -420,12 +426,58 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         return bool(self._chunks) or self._eof or self._gone or self._closed
 
     @property
+    def is_broken(self) -> bool:
+        return self._gone or self._closed
+
+    @property
     def peer(self) -> str:
         return self._peer
 
     @property
     def tls(self) -> ssl.SSLObject | None:
         return self._tls
+
+
+class _BelowTLS(asyncio.BufferedProtocol):
+    """Between a transport and the TLS that asyncio, or uvloop, set on it; there to see the connection lost.
+
+    Args:
+        stream: above TLS.
+        transport: below it.
+    """
+
+    def __init__(self, stream: AsyncioStream, transport: asyncio.Transport) -> None:
+        self._stream = stream
+        self._transport = transport
+        tls = self._tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
+        # What is called for each segment goes there without a detour.
+        self.get_buffer = tls.get_buffer  # type: ignore[method-assign]
+        self.buffer_updated = tls.buffer_updated  # type: ignore[method-assign]
+        self.eof_received = tls.eof_received  # type: ignore[method-assign]
+        self.pause_writing = tls.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = tls.resume_writing  # type: ignore[method-assign]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._stream._respond = None  # the answer could not leave
+            for data in _last_octets(self._transport):
+                while data:
+                    buffer = memoryview(self.get_buffer(len(data)))
+                    part = data[: len(buffer)]
+                    buffer[: len(part)] = part
+                    self.buffer_updated(len(part))
+                    data = data[len(part) :]
+        self._tls.connection_lost(exc)
+
+
+def _last_octets(transport: asyncio.Transport) -> Iterator[bytes]:
+    """What the peer said before the connection broke: a write that fails makes asyncio stop reading."""
+    file = transport.get_extra_info("socket").fileno()
+    left = READ_SIZE
+    with suppress(OSError):  # that is all, or the system does not read from sockets like this
+        while left and (data := os.read(file, left)):
+            left -= len(data)
+            yield data
 
 
 def _wake(waiter: asyncio.Future[bool] | None) -> None:

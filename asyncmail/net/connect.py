@@ -54,12 +54,14 @@ async def connect(
     RFC 8305, RFC 8314 §3.
     """
     url = ServerURL.parse(server) if isinstance(server, str) else server
+    stage, waiting_for = Stage.CONNECT, f"a connection to {url.endpoint}"
     with anyio.CancelScope(deadline=now() + timeout):
         try:
             stream = await _open(url, local_address)
         except OSError as exc:
             raise connect_error(exc, url.endpoint, "connect to") from exc
         if url.security is TLSMode.IMPLICIT:
+            stage, waiting_for = Stage.TLS, f"the TLS handshake with {url.endpoint}"
             try:
                 await stream.start_tls(tls_context or _default_context(), server_hostname=url.host)
             except PlaintextAfterStartTLS:
@@ -68,7 +70,7 @@ async def connect(
                     cure="use a +starttls URL instead of one with implicit TLS",
                 ) from None
         return stream
-    raise MailTimeout(timeout, waiting_for=f"a connection to {url.endpoint}", stage=Stage.CONNECT)
+    raise MailTimeout(timeout, waiting_for=waiting_for, stage=stage)
 
 
 async def _open(url: ServerURL, local_address: str | None) -> ByteStream:

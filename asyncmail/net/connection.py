@@ -9,13 +9,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ..errors import BusyError, ClosedError, MailTimeout, NetworkError, RemoteProtocolError, Stage
+from ..errors import BusyError, ClosedError, MailError, MailTimeout, NetworkError, RemoteProtocolError, Stage
 from ..wire import Signal
 from .clock import NEVER, now
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Sequence
+    from enum import Enum
 
     from .stream import ByteStream
 
@@ -31,6 +32,14 @@ class SansIOProtocol(Protocol[EventT_co]):
     @property
     def in_flight(self) -> Sequence[object]:
         """What was sent and not answered yet, oldest first."""
+
+    @property
+    def awaiting(self) -> Enum:
+        """What the peer is to send next, in words."""
+
+    @property
+    def stage(self) -> Stage:
+        """The part of the session that the peer is to go on with."""
 
     def receive_data(self, data: bytes) -> None:
         """Take what was read."""
@@ -93,23 +102,24 @@ class Connection(Generic[EventT_co]):
                 self.unsent_octets -= sum(map(len, piece))
                 await self.stream.send(piece, deadline=_deadline(seconds))
         except TimeoutError:
+            stage = self.protocol.stage
             self.give_up()
-            raise MailTimeout(seconds or 0, waiting_for="the peer to take data") from None
+            raise MailTimeout(seconds or 0, waiting_for="the peer to take data", stage=stage) from None
         except BaseException:
             self.give_up()
             raise
 
-    async def next_event(self, seconds: float | None = None, *, waiting_for: str = "an answer") -> EventT_co:
+    async def next_event(self, seconds: float | None = None) -> EventT_co:
         """Return the next event, writing and reading as needed.
 
         Args:
             seconds: how long the peer may take; None is for ever.
-            waiting_for: for the text of the error.
 
         Raises:
             RemoteProtocolError, ConnectionLost, MailTimeout: the connection is given up.
         """
         protocol = self.protocol
+        stage = protocol.stage
         try:
             event = protocol.next_event()
             if not isinstance(event, Signal):
@@ -125,11 +135,11 @@ class Connection(Generic[EventT_co]):
                 event = protocol.next_event()
             return event
         except TimeoutError as error:
+            failure = self._timeout(error, seconds)
             self.give_up()
-            if isinstance(error, MailTimeout):
-                raise
-            raise MailTimeout(seconds or 0, waiting_for=waiting_for) from None
-        except (NetworkError, RemoteProtocolError):
+            raise failure from None
+        except (NetworkError, RemoteProtocolError) as error:
+            error.stage = error.stage or stage
             self.give_up()
             raise
 
@@ -169,13 +179,20 @@ class Connection(Generic[EventT_co]):
                     await self._write(held, patience())
                     held = []
         except TimeoutError as error:
+            failure = self._timeout(error, patience())
             self.give_up()
-            if isinstance(error, MailTimeout):
-                raise
-            raise MailTimeout(patience()) from None
-        except BaseException:
+            raise failure from None
+        except BaseException as error:
+            if isinstance(error, MailError):
+                error.stage = error.stage or protocol.stage
             self.give_up()
             raise
+
+    def _timeout(self, error: TimeoutError, seconds: float | None) -> MailTimeout:
+        if isinstance(error, MailTimeout):
+            return error
+        protocol = self.protocol
+        return MailTimeout(seconds or 0, waiting_for=protocol.awaiting.value, stage=protocol.stage)
 
     async def start_tls(
         self,

@@ -140,6 +140,11 @@ class ByteStream(ABC):
 
     @property
     @abstractmethod
+    def is_broken(self) -> bool:
+        """Whether nothing can be sent any more, as far as is known; there may still be octets to receive."""
+
+    @property
+    @abstractmethod
     def peer(self) -> str:
         """The IP address of the other end; `unix` for a socket in the file system; empty if unknown."""
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from ..errors import InputError, LocalProtocolError, RemoteProtocolError
+from ..errors import InputError, LocalProtocolError, RemoteProtocolError, Stage
 from ..sasl.encoding import CANCEL, decode_initial_response, encode_base64, encode_initial_response
 from ..wire import encode_argument
 
@@ -57,9 +57,13 @@ _CONTENT = Answer.CONTENT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command; as it stands, one without arguments."""
+    """A command; as it stands, one without arguments.
+
+    `stage`: the part of a session that it belongs to.
+    """
 
     verb: ClassVar[str]
+    stage: ClassVar[Stage] = Stage.COMMAND
 
     @property
     def answer(self) -> Answer:
@@ -95,6 +99,7 @@ class User(Command):
     """USER (RFC 1939 §7)."""
 
     verb: ClassVar[str] = "USER"
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     name: str
 
     def encode(self) -> bytes:
@@ -114,6 +119,7 @@ class Pass(Command):
     """PASS (RFC 1939 §7)."""
 
     verb: ClassVar[str] = "PASS"
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     password: str = field(repr=False)
 
     def encode(self) -> bytes:
@@ -140,6 +146,7 @@ class Apop(Command):
     """APOP (RFC 1939 §7)."""
 
     verb: ClassVar[str] = "APOP"
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     name: str
     digest: str = field(repr=False)
 
@@ -168,6 +175,7 @@ class Auth(Command):
     """AUTH, begun with or without an initial response (RFC 5034 §4)."""
 
     verb: ClassVar[str] = "AUTH"
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     mechanism: str
     initial_response: bytes | None = field(default=None, repr=False)
 
@@ -217,6 +225,7 @@ class AuthResponse(Command):
     """A client's line in an AUTH exchange; None gives the exchange up (RFC 5034 §4)."""
 
     verb: ClassVar[str] = "AUTH"
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     response: bytes | None = field(repr=False)
 
     def encode(self) -> bytes:
@@ -233,6 +242,7 @@ class Capa(Command):
     """CAPA (RFC 2449 §5)."""
 
     verb: ClassVar[str] = "CAPA"
+    stage: ClassVar[Stage] = Stage.CAPABILITIES
 
     @property
     def answer(self) -> Answer:
@@ -245,6 +255,7 @@ class Stls(Command):
     """STLS (RFC 2595 §4)."""
 
     verb: ClassVar[str] = "STLS"
+    stage: ClassVar[Stage] = Stage.TLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +284,7 @@ class Quit(Command):
     """QUIT (RFC 1939 §6)."""
 
     verb: ClassVar[str] = "QUIT"
+    stage: ClassVar[Stage] = Stage.QUIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +311,7 @@ class Retr(_Numbered):
     """RETR (RFC 1939 §5)."""
 
     verb: ClassVar[str] = "RETR"
+    stage: ClassVar[Stage] = Stage.RETRIEVAL
 
     @property
     def answer(self) -> Answer:
@@ -318,6 +331,7 @@ class Top(_Numbered):
     """TOP: header and the first `lines` lines of the body (RFC 1939 §7)."""
 
     verb: ClassVar[str] = "TOP"
+    stage: ClassVar[Stage] = Stage.RETRIEVAL
     lines: int
 
     def __post_init__(self) -> None:

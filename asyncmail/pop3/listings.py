@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from ..errors import RemoteProtocolError, printable
+from ..errors import RemoteProtocolError, printable, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +31,8 @@ _SCAN_LINE = re.compile(_SCAN)
 # Not re.MULTILINE, for which a bare LF would begin a line.
 _AT_LINE_START = rb"(?:\A|(?<=\r\n))"
 _SCAN_LINES = re.compile(_AT_LINE_START + _SCAN + rb"\r\n")
+# What nearly all servers send, at half the time.
+_PLAIN_SCAN_LINES = re.compile(rb"(?:[1-9][0-9]{0,9} [0-9]{1,18}\r\n)*")
 _UNIQUE_ID_LINE = re.compile(_UNIQUE_ID)
 _UNIQUE_ID_LINES = re.compile(_AT_LINE_START + _UNIQUE_ID + rb"\r\n")
 
@@ -86,7 +88,7 @@ def parse_maildrop_status(text: str) -> MaildropStatus:
     # A drop listing has the form of a scan listing, but for its count, which may be 0.
     match = re.match(r"[ \t]*([0-9]{1,10})[ \t]+([0-9]{1,18})(?:[ \t]|$)", text, re.ASCII)
     if match is None:
-        raise RemoteProtocolError(f"not an answer to STAT: {printable(text)!r}")
+        raise RemoteProtocolError(f"not an answer to STAT: {quoted(text)}")
     return MaildropStatus(int(match[1]), int(match[2]))
 
 
@@ -98,7 +100,7 @@ def parse_scan_listing(text: str) -> ScanListing:
     """
     match = _SCAN_LINE.fullmatch(text.encode())
     if match is None:
-        raise RemoteProtocolError(f"not an answer to LIST: {printable(text)!r}")
+        raise RemoteProtocolError(f"not an answer to LIST: {quoted(text)}")
     return ScanListing(int(match[1]), int(match[2]))
 
 
@@ -110,12 +112,15 @@ def parse_unique_id_listing(text: str) -> UniqueIdListing:
     """
     match = _UNIQUE_ID_LINE.fullmatch(text.encode())
     if match is None:
-        raise RemoteProtocolError(f"not an answer to UIDL: {printable(text)!r}")
+        raise RemoteProtocolError(f"not an answer to UIDL: {quoted(text)}")
     return UniqueIdListing(int(match[1]), match[2].decode())
 
 
 def parse_scan_listings(lines: bytes) -> Listing[ScanListing]:
     """Parse the lines of an answer to LIST, each with its CRLF and without the end of the answer."""
+    if _PLAIN_SCAN_LINES.fullmatch(lines):
+        fields = map(int, lines.split())
+        return Listing(map(ScanListing._make, zip(fields, fields, strict=True)))
     found = [ScanListing(int(number), int(octets)) for number, octets in _SCAN_LINES.findall(lines)]
     return Listing(found, _malformed(lines, len(found), _SCAN_LINES))
 

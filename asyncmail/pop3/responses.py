@@ -7,7 +7,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from ..errors import RemoteProtocolError, printable
+from ..errors import RemoteProtocolError, printable, quoted
 from ..wire import encode_argument
 
 __all__ = ["Response", "ResponseCode", "Status", "parse_response"]
@@ -62,9 +62,9 @@ class Response:
 
     def __post_init__(self) -> None:
         if _CONTROL.search(self.text):
-            raise ValueError(f"response text holds control characters: {printable(self.text)!r}")
+            raise ValueError(f"response text holds control characters: {quoted(self.text)}")
         if self.code and not _CODE.fullmatch(f"[{self.code}]"):
-            raise ValueError(f"{printable(self.code)!r} is not a response code")
+            raise ValueError(f"{quoted(self.code)} is not a response code")
 
     @property
     def is_positive(self) -> bool:
@@ -108,7 +108,7 @@ def parse_response(line: bytes) -> Response:
     """
     match = _LINE.fullmatch(line)
     if match is None:
-        raise RemoteProtocolError(f"not a response: {printable(line)!r}", cure="is this a POP3 server?")
+        raise RemoteProtocolError(f"not a response: {quoted(line)}", cure="is this a POP3 server?")
     status = _STATUSES[match[1].upper()]
     text = (match[2] or b"").decode("utf-8", "backslashreplace")
     if _CONTROL.search(text):

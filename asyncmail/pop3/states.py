@@ -58,12 +58,12 @@ class Awaiting(enum.Enum):
     """What a protocol object needs from its peer, for a driver to set a deadline by."""
 
     NOTHING = "nothing"
-    GREETING = "greeting"
-    RESPONSE = "response"
-    CONTENT = "content"  # the rest of an answer of several lines
-    UPDATE = "update"  # the answer to QUIT, which may take long while messages are removed
-    COMMAND = "command"
-    CREDENTIALS = "credentials"  # a command or response of one who is not logged in
+    GREETING = "the greeting"
+    RESPONSE = "the answer to a command"
+    CONTENT = "the rest of an answer"
+    UPDATE = "the answer to QUIT"  # which may take long while messages are removed
+    COMMAND = "a command"
+    CREDENTIALS = "a command or response of one who is not logged in"
 
 
 @dataclass(frozen=True, slots=True)

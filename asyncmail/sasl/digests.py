@@ -7,7 +7,7 @@ import hmac
 import os
 import re
 
-from ..errors import InputError, printable
+from ..errors import InputError, quoted
 
 __all__ = ["apop_digest", "cram_md5_digest", "find_timestamp", "make_timestamp"]
 
@@ -28,7 +28,7 @@ def make_timestamp(hostname: str) -> str:
     timestamp = f"<{os.urandom(16).hex()}@{hostname}>"
     if not _TIMESTAMP.fullmatch(timestamp):
         raise InputError(
-            f"{printable(hostname)!r} is not a hostname", cure="give an ASCII name or address literal"
+            f"{quoted(hostname)} is not a hostname", cure="give an ASCII name or address literal"
         )
     return timestamp
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..errors import InputError, MechanismUnavailable, printable
+from ..errors import InputError, MechanismUnavailable, printable, quoted
 from .client import CLIENT_MECHANISMS
 from .server import SERVER_MECHANISMS
 
@@ -94,7 +94,7 @@ def _permitted(allowed: Iterable[str] | None) -> list[str]:
     for name in names:
         if name not in CLIENT_MECHANISMS:
             raise InputError(
-                f"{printable(name)!r} is not a known mechanism",
+                f"{quoted(name)} is not a known mechanism",
                 cure=f"choose from {' '.join(CLIENT_MECHANISMS)}",
             )
     return names

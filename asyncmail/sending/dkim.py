@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..address import check_forward_path
-from ..errors import InputError, MessageError, MissingExtra, printable
+from ..errors import InputError, MessageError, MissingExtra, printable, quoted
 from ..message.flatten import flatten, header_end
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ class DKIMSigner:
         self.domain: str = check_forward_path(f"x@{domain}")[2:]
         if not _SELECTOR.fullmatch(selector):
             raise InputError(
-                f"{printable(selector)!r} is not a DKIM selector", cure="use letters, digits, hyphens"
+                f"{quoted(selector)} is not a DKIM selector", cure="use letters, digits, hyphens"
             )
         self.selector: str = selector
         if canonicalization not in get_args(Canonicalization):
             raise InputError(
-                f"there is no canonicalization {printable(canonicalization)!r}", cure="use relaxed/relaxed"
+                f"there is no canonicalization {quoted(canonicalization)}", cure="use relaxed/relaxed"
             )
         header, _, body = canonicalization.partition("/")
         self._header_is_relaxed = header == "relaxed"
@@ -263,9 +263,7 @@ def _fold(names: tuple[str, ...]) -> str:
 def _names(headers: Iterable[str]) -> list[str]:
     for name in headers:
         if not _FIELD_NAME.fullmatch(name) or ";" in name:
-            raise InputError(
-                f"{printable(name)!r} is not a header field name", cure="write one such as Subject"
-            )
+            raise InputError(f"{quoted(name)} is not a header field name", cure="write one such as Subject")
     return list(dict.fromkeys(map(str.lower, headers)))
 
 
@@ -277,7 +275,7 @@ def _check_identity(identity: str, domain: str) -> str:
         or not f".{host}".lower().endswith(f".{domain}".lower())
     ):
         raise InputError(
-            f"{printable(identity)!r} cannot be the identity of a signature by {domain}",
+            f"{quoted(identity)} cannot be the identity of a signature by {domain}",
             cure="write @domain or user@domain, at the signing domain or below it",
         )
     return identity

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
-from ..errors import BusyError, ClosedError, FolderError, InputError, printable
+from ..errors import BusyError, ClosedError, FolderError, InputError, printable, quoted
 from ..folders.disk import in_thread
 from ..net import Waiter, spawn
 from ..smtp import Status
@@ -95,7 +95,7 @@ class Journal:
 
     def __repr__(self) -> str:
         state = "open" if self._file else "closed"
-        return f"<Journal {printable(self._path)!r} {state}, {len(self._entries)} messages>"
+        return f"<Journal {quoted(self._path)} {state}, {len(self._entries)} messages>"
 
     @property
     def path(self) -> str:
@@ -191,7 +191,7 @@ class Journal:
         file = self._writable()
         for key in messages:
             if not key or not key.isprintable():
-                raise InputError(f"{printable(key)!r} cannot be a key", cure="use printable text")
+                raise InputError(f"{quoted(key)} cannot be a key", cure="use printable text")
         lines = [_line({"key": key, "begun": list(recipients)}) for key, recipients in messages.items()]
         unanswered = {key: len(recipients) for key, recipients in messages.items()}
         answers = sum(self._unanswered.values()) + sum(unanswered.values())

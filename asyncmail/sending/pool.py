@@ -199,11 +199,12 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
 
-    def is_wanted(self, worker: Worker) -> bool:
-        """Whether there still is something to open a connection for."""
+    @property
+    def has_work_for_another(self) -> bool:
+        """Whether a connection that is opened now would have something to do."""
         return self.has_jobs and not self._idle and (len(self._workers) == self._opening or not self.delay)
 
-    def opened(self, worker: Worker, *, seconds: float, room: int) -> None:
+    def opened(self, *, seconds: float, room: int) -> None:
         """A worker has a session: it took so long, and so many messages can be under way in it."""
         self._opening -= 1
         self._opening_seconds = seconds
@@ -247,7 +248,7 @@ class Pool:
                 self._allowance.refused(len(self._workers))  # it is enough to make do with those
             else:
                 self._note_failure(failed, is_final)
-        self.staff(replaces=True)
+        self.staff(replaces=worker.is_connected)
         if not self._workers and self._ended is not None:
             ended, self._ended = self._ended, None
             ended.set()

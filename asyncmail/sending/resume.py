@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import FolderError, InputError, MailError, Stage, printable
+from ..errors import FolderError, InputError, MailError, Stage, quoted
 from ..message import Parcel, prepare
 from ..net import Waiter
 from ..smtp import Outcome, RecipientOutcome, Status
@@ -121,7 +121,7 @@ class Feed:
         key = parcel.tag
         if not key or key in self._keys:
             raise InputError(
-                f"message {position} has the tag {printable(key)!r}, which cannot be the key of a journal",
+                f"message {position} has the tag {quoted(key)}, which cannot be the key of a journal",
                 cure="give each parcel a tag of its own, and the same in every run",
             )
         self._keys.add(key)
@@ -140,7 +140,7 @@ class Feed:
             addresses = tuple([each for each in addresses if each in wanted])
         if not addresses:
             raise InputError(
-                f"the message {printable(key)!r} has other recipients than the journal says",
+                f"the message {quoted(key)} has other recipients than the journal says",
                 cure="go on with the messages that the journal was begun with",
             )
         return _Begun(key, position, Parcel(prepared.octets, envelope.sender, addresses, tag=key), addresses)

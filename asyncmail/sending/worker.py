@@ -80,12 +80,12 @@ class Worker:
         try:
             if self._pause:
                 await self._wait(self._pause)
-            if self._left and pool.is_wanted(self):  # else others have seen to them
+            if self._left and pool.has_work_for_another:  # else others have seen to them
                 begun = now()
                 await self._client.connect()
                 self.is_connected = True
                 self._learn_limits()
-                pool.opened(self, seconds=now() - begun, room=self._room)
+                pool.opened(seconds=now() - begun, room=self._room)
                 await self._work()
         except Exception as error:
             failed = error if isinstance(error, MailError) else MailError(f"sending failed: {error!r}")

@@ -141,6 +141,13 @@ class ClientProtocol:
         return Awaiting.GREETING if self._state is ClientState.GREETING else Awaiting.NOTHING
 
     @property
+    def stage(self) -> Stage:
+        """The part of the session that the server is to go on with."""
+        if self._in_flight:
+            return self._in_flight[0].stage
+        return Stage.GREETING if self._state is ClientState.GREETING else Stage.COMMAND
+
+    @property
     def can_send(self) -> bool:
         """Whether another command may follow now, as far as those in flight are concerned."""
         return not self._in_flight or (self.extensions.pipelining and not self._in_flight[-1].ends_group)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from ..address import check_forward_path, check_reverse_path, parse_forward_path, parse_reverse_path
-from ..errors import ExtensionRequired, LocalProtocolError, Stage, printable
+from ..errors import ExtensionRequired, LocalProtocolError, Stage, printable, quoted
 from ..sasl import CANCEL, decode_base64, decode_initial_response, encode_base64, encode_initial_response
 from ..wire import decode_xtext, encode_argument, encode_xtext
 from .parameters import BodyType, Parameters, check_parameters, encode_parameters, parse_parameters
@@ -53,10 +53,12 @@ class Command:
     """Base of all commands.
 
     `ends_group`: nothing may be sent behind it until it is answered (RFC 2920 §3.1).
+    `stage`: the part of a session that it belongs to.
     """
 
     verb: ClassVar[str] = ""
     ends_group: ClassVar[bool] = False
+    stage: ClassVar[Stage] = Stage.COMMAND
 
     def encode(self) -> bytes:
         """Return the command line, CRLF included."""
@@ -78,11 +80,12 @@ class Command:
 class _Hello(Command):
     domain: str
     ends_group: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.HELLO
 
     def __post_init__(self) -> None:
         if not _HELLO_NAME.fullmatch(self.domain):
             raise LocalProtocolError(
-                f"{printable(self.domain)!r} is not a name for {self.verb}",
+                f"{quoted(self.domain)} is not a name for {self.verb}",
                 cure="use a domain or an address literal such as [127.0.0.1]",
             )
 
@@ -134,6 +137,7 @@ class Mail(Command):
     """
 
     verb: ClassVar[str] = "MAIL"
+    stage: ClassVar[Stage] = Stage.SENDER
     sender: str
     size: int | None = None
     body: BodyType | None = None
@@ -202,6 +206,7 @@ class Rcpt(Command):
     """Name one recipient (RFC 5321 §4.1.1.3); `recipient` is the forward-path without brackets."""
 
     verb: ClassVar[str] = "RCPT"
+    stage: ClassVar[Stage] = Stage.RECIPIENT
     recipient: str
     parameters: Parameters = field(default_factory=dict)
 
@@ -231,6 +236,7 @@ class Data(Command):
 
     verb: ClassVar[str] = "DATA"
     ends_group: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.CONTENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +244,7 @@ class EndOfContent(Command):
     """The lone dot after the content: not a command in the RFC's sense, but answered like one (RFC 5321 §4.1.1.4)."""
 
     verb: ClassVar[str] = "."
+    stage: ClassVar[Stage] = Stage.CONTENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +252,7 @@ class Bdat(Command):
     """Announce a chunk of `size` octets, the last of its content or not (RFC 3030 §2)."""
 
     verb: ClassVar[str] = "BDAT"
+    stage: ClassVar[Stage] = Stage.CONTENT
     size: int
     last: bool = False
 
@@ -278,6 +286,7 @@ class Quit(Command):
 
     verb: ClassVar[str] = "QUIT"
     ends_group: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.QUIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +295,7 @@ class Starttls(Command):
 
     verb: ClassVar[str] = "STARTTLS"
     ends_group: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.TLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +366,7 @@ class Auth(Command):
 
     verb: ClassVar[str] = "AUTH"
     ends_group: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     mechanism: str
     initial_response: bytes | None = field(default=None, repr=False)
 
@@ -389,6 +400,7 @@ class AuthResponse(Command):
 
     verb: ClassVar[str] = "AUTH"
     ends_group: ClassVar[bool] = True
+    stage: ClassVar[Stage] = Stage.AUTHENTICATION
     response: bytes | None = field(repr=False)
 
     def encode(self) -> bytes:

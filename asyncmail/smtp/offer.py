@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, printable
+from ..errors import InputError, quoted
 from ..sasl import ServerMechanism, make_timestamp, server_mechanisms
 from ..wire import BareNewlines
 
@@ -58,9 +58,7 @@ class ServerOffer:
         server_mechanisms(encrypted=True, allowed=self.mechanisms)
         for keyword, parameters in self.more.items():
             if not _KEYWORD.fullmatch(keyword) or not _PARAMETERS.fullmatch(parameters):
-                raise InputError(
-                    f"{printable(f'{keyword} {parameters}')!r} is not a line of an answer to EHLO"
-                )
+                raise InputError(f"{quoted(f'{keyword} {parameters}')} is not a line of an answer to EHLO")
 
     def mechanisms_for(self, *, encrypted: bool) -> dict[str, type[ServerMechanism]]:
         """The mechanisms a client may use on a connection, by name, best first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 
-from ..errors import LocalProtocolError, printable
+from ..errors import LocalProtocolError, printable, quoted
 
 __all__ = ["BodyType", "check_parameters", "encode_parameters", "parse_parameters"]
 
@@ -28,10 +28,10 @@ def check_parameters(parameters: Parameters) -> None:
     """Raise LocalProtocolError unless every keyword and value can stand in a command line."""
     for keyword, value in parameters.items():
         if not _KEYWORD.fullmatch(keyword):
-            raise LocalProtocolError(f"{printable(keyword)!r} is not a parameter keyword")
+            raise LocalProtocolError(f"{quoted(keyword)} is not a parameter keyword")
         if value is not None and not _VALUE.fullmatch(value):
             raise LocalProtocolError(
-                f"{printable(value)!r} is not a value for the parameter {keyword}", cure="encode it as xtext"
+                f"{quoted(value)} is not a value for the parameter {keyword}", cure="encode it as xtext"
             )
 
 

@@ -362,13 +362,18 @@ class Pipeline(Generic[TransactionT]):
         if len(answers) == transaction._due and transaction is not self._writing:
             self._decide(transaction)
 
-    def _handle_exception(self, transaction: TransactionT, command: Command, reply: Reply) -> None:
-        """Take an answer that is not 2yz."""
-        if reply.code == 421 or (reply.code >= 400 and type(command) is Rset):
+    def note_refusal(self, reply: Reply, *, is_goodbye: bool) -> None:
+        """Note what a refusal says of the session; also one that nothing had asked for."""
+        if is_goodbye:
             self.is_closing = True
             self.goodbye = reply
-        if reply.code >= 400 and reply.is_throttling:
+        if reply.is_throttling:
             self.complaint = reply
+
+    def _handle_exception(self, transaction: TransactionT, command: Command, reply: Reply) -> None:
+        """Take an answer that is not 2yz."""
+        if reply.code >= 400:
+            self.note_refusal(reply, is_goodbye=reply.code == 421 or type(command) is Rset)
         if type(command) is not Data:
             return
         protocol = self._protocol

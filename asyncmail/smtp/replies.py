@@ -6,7 +6,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from ..errors import RemoteProtocolError, printable
+from ..errors import RemoteProtocolError, printable, quoted
 from ..wire import encode_argument
 
 __all__ = ["Reply", "parse_reply", "transcribe"]
@@ -43,7 +43,7 @@ class Reply:
         if not 200 <= self.code <= 599:
             raise ValueError(f"a reply code lies between 200 and 599, not {self.code}")
         if _CONTROL.search(self.text):
-            raise ValueError(f"reply text holds control characters: {printable(self.text)!r}")
+            raise ValueError(f"reply text holds control characters: {quoted(self.text)}")
         enhanced = self.enhanced_status_code
         if enhanced is not None and not (_ENHANCED.fullmatch(enhanced) and enhanced[0] == str(self.code)[0]):
             raise ValueError(f"{enhanced!r} is not an enhanced status code for a {self.code} reply")
@@ -135,9 +135,9 @@ def parse_reply(*lines: bytes) -> Reply:
     for line in lines:
         match = _LINE.fullmatch(line)
         if match is None:
-            raise RemoteProtocolError(f"not a reply: {printable(line)!r}", cure="is this an SMTP server?")
+            raise RemoteProtocolError(f"not a reply: {quoted(line)}", cure="is this an SMTP server?")
         if match[1] != code:
-            raise RemoteProtocolError(f"reply codes differ within one reply: {printable(line)!r}")
+            raise RemoteProtocolError(f"reply codes differ within one reply: {quoted(line)}")
         texts.append(_decode(match[3] or b""))
     enhanced = _ENHANCED.match(texts[0])
     if enhanced is None or enhanced[0][0] != chr(code[0]):

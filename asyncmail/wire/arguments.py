@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import LocalProtocolError, printable
+from ..errors import LocalProtocolError, quoted
 
 __all__ = ["encode_argument"]
 
@@ -26,12 +26,12 @@ def encode_argument(text: str, what: str) -> bytes:
     """
     if _CONTROL.search(text):
         raise LocalProtocolError(
-            f"{what} {printable(text)!r} holds a control character",
+            f"{what} {quoted(text)} holds a control character",
             cure="remove line breaks and other control characters",
         )
     try:
         return text.encode()
     except UnicodeEncodeError:
         raise LocalProtocolError(
-            f"{what} {printable(text)!r} cannot be encoded", cure="decode the octets before you pass them on"
+            f"{what} {quoted(text)} cannot be encoded", cure="decode the octets before you pass them on"
         ) from None

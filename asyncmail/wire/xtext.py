@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import LocalProtocolError, printable
+from ..errors import LocalProtocolError, quoted
 
 __all__ = ["decode_xtext", "encode_xtext"]
 
@@ -23,7 +23,7 @@ def encode_xtext(value: str) -> str:
         octets = value.encode()
     except UnicodeEncodeError:
         raise LocalProtocolError(
-            f"{printable(value)!r} cannot be encoded", cure="decode the octets before you pass them on"
+            f"{quoted(value)} cannot be encoded", cure="decode the octets before you pass them on"
         ) from None
     return _ENCODE.sub(lambda match: b"+%02X" % match[0][0], octets).decode("ascii")
 

@@ -161,7 +161,7 @@ def check(result: tuple[int, str, str], status: int, *texts: str) -> None:
         ("mail.example.com", 2, ("input: there is no scheme", "smtp://mail.example.com:25")),
         ("http://example.com", 2, ("input: 'http' is not a scheme", "use one of smtp")),
         ("smtp://me:p@ss@example.com", 2, ("input:", "it holds @ twice", "an example is smtp://")),
-        ("pop3://example.com", 1, ("a pop3 server takes no messages", "use an smtp:// or lmtp:// URL")),
+        ("pop3://example.com", 2, ("a pop3 server takes no messages", "use an smtp:// or lmtp:// URL")),
         (
             "smtp://nowhere.invalid",
             1,

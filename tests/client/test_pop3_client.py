@@ -30,6 +30,7 @@ from asyncmail.errors import (
     RemoteProtocolError,
     Stage,
     TLSRequired,
+    URLError,
 )
 from asyncmail.net import ServerURL, memory_stream_pair
 from asyncmail.pop3 import ClientLimits, MaildropStatus, Response, Status
@@ -485,6 +486,29 @@ async def test_nobody_logs_in_without_a_name() -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.stat(),
+        lambda client: client.list(),
+        lambda client: client.uidl(1),
+        lambda client: client.top(1),
+        lambda client: client.retrieve(1),
+        lambda client: client.delete(1),
+        lambda client: client.delete_many([1]),
+        lambda client: client.reset(),
+        lambda client: client.noop(),
+        lambda client: anext(client.stream(1)),
+        lambda client: anext(client.retrieve_many([1])),
+    ],
+)
+async def test_without_a_name_there_is_no_maildrop(call: Callable[[POP3Client], Awaitable[object]]) -> None:
+    async with serving([NO_CAPA, QUIT], url="pop3://localhost") as client, client:
+        with pytest.raises(LocalProtocolError, match="put user:password@ into the URL") as caught:
+            await call(client)
+        assert caught.value.stage is Stage.AUTHENTICATION
+
+
+@pytest.mark.parametrize(
     ("answer", "error", "transient"),
     [
         ("-ERR [IN-USE] locked", MaildropLocked, True),
@@ -680,7 +704,7 @@ async def test_closing_what_was_never_opened() -> None:
 
 @pytest.mark.parametrize("server", ["smtp://localhost", "lmtp://localhost"])
 def test_a_server_without_maildrops(server: str) -> None:
-    with pytest.raises(LocalProtocolError, match="POP3"):
+    with pytest.raises(URLError, match=rf"{server}:.* has no maildrop .* pop3s://user:password@"):
         POP3Client(server)
 
 
@@ -802,9 +826,42 @@ async def test_a_silent_server() -> None:
         await client.connect()
         with pytest.raises(MailTimeout) as caught:
             await client.retrieve(1)
-        assert caught.value.waiting_for == "content"
+        assert caught.value.waiting_for == "the rest of an answer"
         with pytest.raises(ClosedError):
             await client.noop()
+
+
+@pytest.mark.parametrize(
+    ("script", "call", "stage"),
+    [
+        ([("CAPA", "")], None, Stage.CAPABILITIES),
+        ([CAPA, ("USER tim", "")], None, Stage.AUTHENTICATION),
+        ([CAPA, *LOGIN, ("STAT", "")], lambda c: c.stat(), Stage.COMMAND),
+        ([CAPA, *LOGIN, ("LIST", "+OK\n1 100")], lambda c: c.list(), Stage.COMMAND),
+        ([CAPA, *LOGIN, ("TOP 1 0", "+OK")], lambda c: c.top(1), Stage.RETRIEVAL),
+        ([CAPA, *LOGIN, ("QUIT", "")], lambda c: c.quit(), Stage.QUIT),
+    ],
+)
+@pytest.mark.parametrize("ends", ["timeout", "closed"])
+async def test_the_stage_at_which_a_server_fell_silent(
+    script: Script, call: Callable[[POP3Client], Awaitable[object]] | None, stage: Stage, ends: str
+) -> None:
+    command, _ = script[-1]
+    if ends == "closed":
+        script = [*script[:-1], (command, "bye")]
+    async with serving(script, timeouts=0.01) as client:
+        with pytest.raises((MailTimeout, ConnectionLost)) as caught:
+            await client.connect()
+            assert call is not None
+            await call(client)
+        assert caught.value.stage is stage  # type: ignore[attr-defined]
+        assert str(caught.value).startswith(f"{stage}: ")
+
+
+async def test_a_server_that_does_not_greet() -> None:
+    async with serving([], greeting="", timeouts=0.01) as client:
+        with pytest.raises(MailTimeout, match=r"greeting: waited 0.01 s for the greeting \(.* use pop3s://"):
+            await client.connect()
 
 
 async def test_a_message_that_is_too_large() -> None:

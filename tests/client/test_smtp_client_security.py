@@ -149,9 +149,10 @@ async def test_no_handshake(reaction: Any, error: type[Exception], authority: Au
     async with scripted(
         lambda talk, line: reaction if line == "STARTTLS" else None, extensions=STARTTLS
     ) as server:
-        with pytest.raises(error):
+        with pytest.raises(error) as caught:
             async with SMTPClient(server.url, timeouts=0.05, tls_context=authority.client_context()):
                 pass
+        assert caught.value.stage is Stage.TLS  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtp+starttls", "smtps"])
@@ -179,7 +180,7 @@ async def test_the_wrong_kind_of_tls(authority: Authority) -> None:
             async with SMTPClient(f"smtps://localhost:{server.port}", tls_context=context, timeouts=1):
                 pass
     async with SMTPServer(ignore, tls_context=authority.server_context(), implicit_tls=True) as server:
-        with pytest.raises(MailTimeout, match="greeting"):
+        with pytest.raises(MailTimeout, match=r"greeting.* use smtps://"):
             async with SMTPClient(f"smtp://localhost:{server.port}", timeouts=SMTPTimeouts(greeting=0.05)):
                 pass
 
@@ -417,6 +418,8 @@ async def test_exchanges_that_fail(reaction: Any, error: type[Exception], text: 
             async with SMTPClient(server.url, username="me", password="secret", timeouts=0.05):
                 pass
         assert caught.value.is_transient is transient  # type: ignore[attr-defined]
+        assert caught.value.stage in (Stage.AUTHENTICATION, None)  # type: ignore[attr-defined]
+        assert caught.value.stage or "nothing had asked for" in str(caught.value)  # type: ignore[attr-defined]
         await eventually(lambda: not server.open or reaction is Do.HANG)
 
 

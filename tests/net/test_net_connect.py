@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import socket
@@ -154,11 +155,26 @@ async def test_timeout(client_tls):
 
     listener = await listen(keep_silent)
     with pytest.raises(
-        MailTimeout, match=rf"waited 0.1 s for a connection to localhost:{listener.port}"
+        MailTimeout, match=rf"waited 0.1 s for the TLS handshake with localhost:{listener.port}"
     ) as error:
         await connect(f"smtps://localhost:{listener.port}", tls_context=client_tls, timeout=0.1)
-    assert error.value.stage is Stage.CONNECT
+    assert error.value.stage is Stage.TLS
     await listener.aclose()
+
+
+@on_each_runtime
+async def test_timeout_before_there_is_a_connection():
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        for _ in range(3):  # nobody accepts them, and the next one has to wait
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        with pytest.raises(MailTimeout, match=f"waited 0.05 s for a connection to 127.0.0.1:{port}") as error:
+            await connect(f"smtps://127.0.0.1:{port}", timeout=0.05)
+        assert error.value.stage is Stage.CONNECT
 
 
 @on_each_runtime

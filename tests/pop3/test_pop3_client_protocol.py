@@ -262,8 +262,63 @@ def test_messages_of_any_size_with_dots_anywhere(messages: list[list[bytes]], da
         ContentReceived(Retr(number=number), b"".join(line + b"\r\n" for line in lines), True)
         for number, lines in enumerate(messages, 1)
     ]
-    assert events(client, [octets[a:b] for a, b in pairwise(cuts)]) == expected
+    pieces = [octets[a:b] for a, b in pairwise(cuts)]
+    assert events(client, pieces) == expected
     assert not client.has_unread
+
+    # The same, those taken together that have arrived whole.
+    client = logged_in()
+    client.send(*(Retr(number=number) for number in range(1, len(messages) + 1)))
+    contents, so_far = [], b""
+    for piece in pieces:
+        client.receive_data(piece)
+        event: ClientEvent | Signal | None = None
+        while event is not Signal.NEED_DATA:
+            contents += client.take_messages()
+            assert client.in_flight == tuple(event.command for event in expected[len(contents) :])
+            event = client.next_event()
+            if isinstance(event, ContentReceived):
+                so_far += event.data
+                if event.ended:
+                    contents.append(so_far)
+                    so_far = b""
+    assert contents == [event.data for event in expected]
+    assert not client.has_unread
+
+
+def test_messages_that_have_arrived_are_taken_together() -> None:
+    client = logged_in()
+    client.send(Retr(number=1), Retr(number=2), Top(number=3, lines=0), Retr(number=4), Retr(number=5))
+    client.receive_data(b"+OK\r\none.\r\n.\r\n+OK 3\r\n.\r\n+OK\r\n..three\r\n.\r\n-ERR\r\n+OK\r\nfive")
+    assert client.take_messages() == [b"one.\r\n", b"", b".three\r\n"]
+    assert client.in_flight == (Retr(number=4), Retr(number=5))
+    assert client.take_messages() == []  # for that is none
+    assert client.next_event() == ResponseReceived(Retr(number=4), err())
+    assert client.take_messages() == []  # for that is not whole
+    assert client.next_event() == ContentReceived(Retr(number=5), b"five", False)
+    client.receive_data(b"\r\n.\r\n")
+    assert client.take_messages() == []  # for that is the rest of one
+    assert client.next_event() == ContentReceived(Retr(number=5), b"\r\n", True)
+    assert client.take_messages() == []
+
+
+def test_messages_that_are_too_large_are_not_taken() -> None:
+    client = logged_in(limits=ClientLimits(content=10))
+    client.send(*(Retr(number=number) for number in range(1, 4)))
+    client.receive_data(b"+OK\r\n12345678\r\n.\r\n+OK\r\n123456789\r\n.\r\n")
+    assert client.take_messages() == [b"12345678\r\n"]
+    with pytest.raises(LimitExceeded):
+        client.next_event()
+    assert client.take_messages() == []
+
+
+def test_only_messages_are_taken_together() -> None:
+    client = logged_in()
+    client.send(List(), Stat())
+    client.receive_data(b"+OK\r\n1 2\r\n.\r\n+OK 1 2\r\n")
+    assert client.take_messages() == []
+    assert client.next_event() == ListingReceived(List(), Listing([ScanListing(1, 2)]))
+    assert client.take_messages() == []
 
 
 @pytest.mark.parametrize("command", [Retr(number=1), List()])

@@ -20,12 +20,12 @@ from asyncmail.errors import (
     ExtensionRequired,
     GreetingRefused,
     InputError,
-    LocalProtocolError,
     MailError,
     MailTimeout,
     MessageError,
     RemoteProtocolError,
     TLSRequired,
+    URLError,
 )
 from asyncmail.net import background
 from asyncmail.smtp import Outcome, Status
@@ -169,7 +169,7 @@ def test_arguments_are_looked_at_at_once() -> None:
     for connections in (0, -1):
         with pytest.raises(InputError, match="connections"):
             Mailer("smtp://localhost", connections=connections)
-    with pytest.raises(LocalProtocolError, match="pop3"):
+    with pytest.raises(URLError, match="pop3"):
         Mailer("pop3://localhost")
     with pytest.raises(InputError, match="password"):
         Mailer("smtp://localhost", username="me")

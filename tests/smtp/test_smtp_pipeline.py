@@ -417,6 +417,13 @@ def test_a_complaint_is_noted() -> None:
     assert [statuses(outcome) for _, outcome in found.outcomes] == [[DEFERRED], [DEFERRED]]
 
 
+def test_a_goodbye_that_nothing_had_asked_for() -> None:
+    found, _ = pipeline("")
+    found.note_refusal(Reply(421, "too many connections", "4.7.0"), is_goodbye=True)
+    assert found.is_closing
+    assert found.goodbye is found.complaint is not None
+
+
 def test_no_to_rset_is_a_goodbye() -> None:
     found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abc"])
     write(found, client)
