@@ -19,7 +19,7 @@ from ..errors import (
     TLSRequired,
     URLError,
 )
-from ..net import MailProtocol, ServerURL, TLSMode, client_context, connect, now
+from ..net import MailProtocol, ServerURL, TLSMode, connect, default_context, now
 from ..pop3 import (
     Apop,
     Auth,
@@ -534,7 +534,7 @@ class POP3Client:
 
     @property
     def _tls_context(self) -> ssl.SSLContext:
-        return self._options.get("tls_context") or client_context()
+        return self._options.get("tls_context") or default_context()
 
     @property
     def _live(self) -> Session:

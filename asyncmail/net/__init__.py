@@ -9,7 +9,7 @@ from .connection import Connection, SansIOProtocol
 from .listen import Listener, listen
 from .memory_stream import memory_stream_pair
 from .stream import ByteStream
-from .tls import client_context, server_context
+from .tls import client_context, default_context, server_context
 from .url import MailProtocol, ServerURL, TLSMode
 from .wirelog import transcript
 
@@ -28,6 +28,7 @@ __all__ = [
     "Waiter",
     "client_context",
     "connect",
+    "default_context",
     "listen",
     "memory_stream_pair",
     "now",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from .asyncio_stream import AsyncioStream
 from .clock import now
 from .endpoints import connect_error, resolve
 from .runtime import running_loop
-from .tls import client_context
+from .tls import default_context
 from .url import ServerURL, TLSMode
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["connect"]
 
 _ATTEMPT_DELAY = 0.25  # seconds between attempts at the addresses of a host (RFC 8305 §5)
-
-_default_context = functools.cache(client_context)  # reading the system's certificates takes some 20 ms
 
 
 async def connect(
@@ -63,7 +60,7 @@ async def connect(
         if url.security is TLSMode.IMPLICIT:
             stage, waiting_for = Stage.TLS, f"the TLS handshake with {url.endpoint}"
             try:
-                await stream.start_tls(tls_context or _default_context(), server_hostname=url.host)
+                await stream.start_tls(tls_context or default_context(), server_hostname=url.host)
             except PlaintextAfterStartTLS:
                 raise TLSError(
                     f"{url.endpoint} does not speak TLS on this port, it greeted in the clear",

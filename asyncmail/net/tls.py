@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 
 from ..errors import ConnectionLost, InputError, NetworkError, Stage, TLSError
 
-__all__ = ["client_context", "require_server_hostname", "server_context", "translate_tls_error"]
+__all__ = [
+    "client_context",
+    "default_context",
+    "require_server_hostname",
+    "server_context",
+    "translate_tls_error",
+]
 
 _WRONG_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}  # issuer not found, or self-signed
@@ -56,6 +63,12 @@ def client_context(*, cafile: str | os.PathLike[str] | None = None) -> ssl.SSLCo
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+@functools.cache  # reading the system's certificates takes 20 to 70 ms
+def default_context() -> ssl.SSLContext:
+    """Return the `client_context` that connections share which are given none."""
+    return client_context()
 
 
 def server_context(

@@ -12,7 +12,7 @@ import anyio
 from ..client.timeouts import POP3Timeouts
 from ..errors import BusyError, ConnectError, InputError, MailError, URLError
 from ..folders import Maildir
-from ..net import MailProtocol, ServerURL, client_context
+from ..net import MailProtocol, ServerURL
 from ..net.background import spawn
 from ..net.clock import now
 from ..pop3 import ClientLimits
@@ -106,10 +106,11 @@ class Fetcher:
         self._connections = connections
         self._connections_per_host = connections_per_host
         self._options: POP3Options = {
-            "tls_context": tls_context or client_context(),
             "allow_cleartext_credentials": allow_cleartext_credentials,
             "timeouts": _TIMEOUTS if timeouts is None else timeouts,
         }
+        if tls_context is not None:
+            self._options["tls_context"] = tls_context
         if trace is not None:
             self._options["trace"] = trace
         if mechanisms is not None:
