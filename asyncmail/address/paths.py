@@ -5,6 +5,7 @@ A client checks one per recipient, a server parses one per recipient: one expres
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ..errors import AddressSyntaxError
@@ -21,6 +22,7 @@ _FORM = "write <local-part@domain>"
 _POSTMASTER = "postmaster"
 
 
+@functools.lru_cache(maxsize=1024)  # the senders of many messages are few
 def check_reverse_path(text: str, *, smtputf8: bool = False) -> str:
     """Return what to put between < and > of MAIL FROM.
 

@@ -6,14 +6,13 @@ import copy
 import email.errors
 import io
 import re
-from dataclasses import dataclass
 from email.generator import BytesGenerator
 from email.header import Header
 from email.headerregistry import AddressHeader, Group, ParameterizedMIMEHeader, UnstructuredHeader
 from email.message import Message
 from email.parser import HeaderParser
 from email.policy import SMTP, EmailPolicy, compat32
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..address import check_forward_path
 from ..errors import MailError, MessageError, printable
@@ -46,8 +45,7 @@ _NEWLINE = re.compile(r"\r\n|\r|\n")
 _MESSAGE_ID = re.compile(rb"^Message-ID:\s*(<[^<>\s]+>)", re.IGNORECASE | re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A message as it can be sent.
 
     Args:

@@ -76,6 +76,7 @@ class ClientProtocol:
         "_limits",
         "_lines",
         "_normalizer",
+        "_octets_taken",
         "_output",
         "_partial_line",
         "_reply_lines",
@@ -86,7 +87,6 @@ class ClientProtocol:
         "_unasked",
         "extensions",
         "lmtp",
-        "octets_sent",
         "trace",
     )
 
@@ -96,8 +96,7 @@ class ClientProtocol:
         self.lmtp: bool = lmtp
         self.trace: Trace | None = trace
         self.extensions: Extensions = Extensions()
-        self.octets_sent: int = 0
-        """Octets of output so far."""
+        self._octets_taken = 0  # of the output
         self._limits = limits or ClientLimits()
         self._lines: deque[bytes] = deque()  # received and not read yet, without LF
         self._partial_line = b""
@@ -146,6 +145,11 @@ class ClientProtocol:
         if self._in_flight:
             return self._in_flight[0].stage
         return Stage.GREETING if self._state is ClientState.GREETING else Stage.COMMAND
+
+    @property
+    def octets_sent(self) -> int:
+        """Octets of output so far."""
+        return self._octets_taken + sum(map(len, self._output))
 
     @property
     def can_send(self) -> bool:
@@ -321,18 +325,19 @@ class ClientProtocol:
         """
         state = self._state
         last = self._in_flight[-1] if self._in_flight else None
+        pipelining = self.extensions.pipelining
         for command in commands:
             moved = CLIENT_SENDS[state].get(type(command))
             if moved is None or type(command) is EndOfContent:
                 raise LocalProtocolError(f"{command.verb} is not legal in the state {state.value!r}")
-            if last is not None and (last.ends_group or not self.extensions.pipelining):
+            if last is not None and (last.ends_group or not pipelining):
                 raise LocalProtocolError(
                     f"{command.verb} has to wait for the answer to {last.verb}",
                     cure="" if last.ends_group else "the server does not offer PIPELINING",
                 )
             state = moved
             last = command
-        self._write(b"".join([command.encode() for command in commands]))
+        self._output += [command.encode() for command in commands]
         self._put_in_flight(commands)
         self._state = state
         if self.trace is not None:
@@ -360,7 +365,7 @@ class ClientProtocol:
             self._content_octets += len(chunk)
             data = self._stuffer.encode(chunk if is_normalized else self._normalizer.feed(chunk))
             if data:
-                self._write(data)
+                self._output.append(data)
             return
         command = self._chunk
         if command is None or self._state is not ClientState.CHUNK:
@@ -369,7 +374,7 @@ class ClientProtocol:
             raise LocalProtocolError(
                 f"the chunk has {len(chunk) - self._chunk_left} octets more than announced"
             )
-        self._write(chunk)
+        self._output.append(chunk)
         self._chunk_left -= len(chunk)
         self._end_chunk(command)
 
@@ -383,7 +388,7 @@ class ClientProtocol:
         if state is None:
             raise LocalProtocolError(f"no content is due in the state {self._state.value!r}")
         end = self._stuffer.encode(self._normalizer.finish()) + self._stuffer.finish()
-        self._write(end)
+        self._output.append(end)
         if self.trace is not None:
             self.trace(Direction.SENT, f"<{self._content_octets} octets of content>")
             self.trace(Direction.SENT, ".")
@@ -407,13 +412,10 @@ class ClientProtocol:
             self._unasked = True
         self._in_flight.extend(commands)
 
-    def _write(self, octets: bytes) -> None:
-        self._output.append(octets)
-        self.octets_sent += len(octets)
-
     def data_to_send(self) -> list[bytes]:
         """Return what is to be written, and forget it."""
         output, self._output = self._output, []
+        self._octets_taken += sum(map(len, output))
         return output
 
     def send_failed(self) -> None:

@@ -28,6 +28,8 @@ __all__ = ["Pipeline", "Transaction"]
 
 _DATA = Data()
 _RSET = Rset()
+_ACCEPTED = Status.ACCEPTED
+_CONTENT = Stage.CONTENT
 _ENDED = frozenset((ClientState.QUIT, ClientState.CLOSED, ClientState.ERROR))
 
 # Recipients of the unanswered beyond which no transaction is begun, and commands of one transaction that may wait for
@@ -60,6 +62,7 @@ class Transaction:
         "_content_at",
         "_due",
         "_end",
+        "_is_plain",
         "_mail_at",
         "_next",
         "_pipelined",
@@ -110,6 +113,7 @@ class Transaction:
         self._mail_at = mail_at  # index of MAIL, behind which the RCPTs follow
         self._content_at = len(commands) - (type(commands[-1]) is Bdat)  # index of what ends the content
         self._pipelined = pipelined  # behind another one that was not answered yet
+        self._is_plain = True  # nothing was refused, and one answer to the content is for all
         self._next = 0  # index of the command to send next
         self._due = 0  # answers, to all that was sent
         self._end = 0  # octets of the session up to and with the end of its content; 0 before that was sent
@@ -153,7 +157,7 @@ class Transaction:
     @property
     def _is_refused(self) -> bool:
         """Whether nothing of it was taken, whatever is still to be answered."""
-        if not self._answers:
+        if self._is_plain:
             return False
         if self._mail_reply is not None and self._mail_reply.code >= 300:
             return True
@@ -171,7 +175,10 @@ class Transaction:
     def _outcome(self, error: MailError | None = None) -> Outcome:
         """The outcome by the answers that came; `error` stands for those that will not come any more."""
         mail = self._mail_reply
-        if mail is not None and mail.code >= 300:
+        if self._is_plain and error is None:
+            reply = self._answers[-1]
+            decided = [RecipientOutcome(address, _ACCEPTED, reply, _CONTENT) for address in self.recipients]
+        elif mail is not None and mail.code >= 300:
             status = _status(mail)
             decided = [RecipientOutcome(address, status, mail, Stage.SENDER) for address in self.recipients]
         else:
@@ -355,10 +362,17 @@ class Pipeline(Generic[TransactionT]):
         transaction = self._unanswered[0]
         answers = transaction._answers
         answers.append(reply)
-        if reply.code >= 300:
-            self._handle_exception(transaction, command, reply)
-        if recipient is not None and len(answers) == transaction._content_at + 1:
-            transaction._due += transaction._accepted - 1
+        if reply.code >= 400:
+            transaction._is_plain = False
+            self.note_refusal(reply, is_goodbye=reply.code == 421 or type(command) is Rset)
+            if type(command) is Data:
+                self._writing = None
+        elif reply.code >= 300:
+            self._write_content(transaction)
+        if recipient is not None:
+            transaction._is_plain = False
+            if len(answers) == transaction._content_at + 1:
+                transaction._due += transaction._accepted - 1
         if len(answers) == transaction._due and transaction is not self._writing:
             self._decide(transaction)
 
@@ -370,16 +384,8 @@ class Pipeline(Generic[TransactionT]):
         if reply.is_throttling:
             self.complaint = reply
 
-    def _handle_exception(self, transaction: TransactionT, command: Command, reply: Reply) -> None:
-        """Take an answer that is not 2yz."""
-        if reply.code >= 400:
-            self.note_refusal(reply, is_goodbye=reply.code == 421 or type(command) is Rset)
-        if type(command) is not Data:
-            return
+    def _write_content(self, transaction: TransactionT) -> None:
         protocol = self._protocol
-        if reply.code >= 400:
-            self._writing = None
-            return
         if protocol.state is ClientState.CONTENT:
             protocol.send_content(transaction.content, is_normalized=True)
         elif protocol.state is not ClientState.LONE_DOT:
@@ -393,17 +399,18 @@ class Pipeline(Generic[TransactionT]):
         self._unanswered.popleft()
         self._octets -= len(transaction.content)
         self._recipients -= len(transaction.recipients)
-        if transaction._came_too_early:
-            self._cautious = True
-            self._queue.appendleft(transaction)
-            return
-        if self.goodbye is not None and transaction._was_cut_off:
-            self.unsent.append(transaction)
-            return
-        if self._refusals_left is not None and not transaction._accepted:
-            self._refusals_left -= 1
-            self._window = min(self._window, self._refusals_left)
-            self.is_closing = self.is_closing or not self._refusals_left
+        if not transaction._is_plain:
+            if transaction._came_too_early:
+                self._cautious = True
+                self._queue.appendleft(transaction)
+                return
+            if self.goodbye is not None and transaction._was_cut_off:
+                self.unsent.append(transaction)
+                return
+            if self._refusals_left is not None and not transaction._accepted:
+                self._refusals_left -= 1
+                self._window = min(self._window, self._refusals_left)
+                self.is_closing = self.is_closing or not self._refusals_left
         self.outcomes.append((transaction, transaction._outcome()))
 
     def abandon(self, error: MailError, *, unsent_octets: int = 0) -> None:
