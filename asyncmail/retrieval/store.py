@@ -6,11 +6,12 @@ server.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import MailError, Stage
+from ..errors import InputError, MailError, Stage
 from ..folders import settle
 from .ledger import Intent
 
@@ -167,7 +168,14 @@ class DestinationStore(Store):
     async def add(self, messages: Sequence[Retrieved]) -> None:
         for identity, content in messages:
             try:
-                await self._deliver(self._maildrop, content)
+                taken = self._deliver(self._maildrop, content)
+                if not inspect.isawaitable(taken):
+                    raise InputError(
+                        "what messages are delivered to is not async",
+                        stage=Stage.DELIVERY,
+                        cure="write async def deliver(maildrop, content)",
+                    )
+                await taken
             except MailError:
                 raise
             except Exception as error:
