@@ -95,7 +95,8 @@ class Pool:
         self.limits = limits
         self.is_closing: bool = False
         self._is_aborted = False
-        self._pace = limits.pace()
+        pace = limits.pace()
+        self._pace = pace if pace.interval else None
         self._make_client = make_client
         self._connections = connections
         self._allowance = Allowance(connections)
@@ -171,14 +172,14 @@ class Pool:
 
     def take_job(self) -> Job | None:
         """The next job, None if there is none or it may not begin yet."""
-        if self.has_jobs and self._pace.take(now()):
+        if self.has_jobs and (self._pace is None or self._pace.take(now())):
             return self._queue.popleft()
         return None
 
     @property
     def delay(self) -> float:
         """Seconds until a job may begin that waits; 0 if none waits, or one may begin now."""
-        return self._pace.delay(now()) if self.has_jobs else 0.0
+        return self._pace.delay(now()) if self._pace is not None and self.has_jobs else 0.0
 
     def put_back(self, jobs: list[Job], error: MailError) -> None:
         """Queue jobs again, in front, that came to nothing because their connection did."""
