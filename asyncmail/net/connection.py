@@ -263,7 +263,9 @@ class Connection(Generic[EventT_co]):
         except TimeoutError:
             self.give_up()
             raise MailTimeout(seconds or 0, waiting_for="the TLS handshake", stage=Stage.TLS) from None
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, MailError):
+                error.stage = error.stage or Stage.TLS
             self.give_up()
             raise
 
