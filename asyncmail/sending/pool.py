@@ -148,8 +148,9 @@ class Pool:
     async def aclose(self) -> None:
         """Do what is queued, then end."""
         self.is_closing = True
-        for worker in self._workers:
+        for worker in self._idle:
             worker.wake()
+        self._end_needless()
         while self._workers:
             self._ended = self._ended or anyio.Event()
             await self._ended.wait()
@@ -250,6 +251,7 @@ class Pool:
             else:
                 self._note_failure(failed, is_final)
         self.staff(replaces=worker.is_connected)
+        self._end_needless()
         if not self._workers and self._ended is not None:
             ended, self._ended = self._ended, None
             ended.set()
@@ -279,6 +281,12 @@ class Pool:
             self._opening += 1
             self._workers.add(Worker(self, self._make_client(), pause))
             replaces = False
+
+    def _end_needless(self) -> None:
+        """At the end, do not wait for connections that nobody needs any more."""
+        if self.is_closing and not self.has_jobs and len(self._workers) == self._opening:
+            for worker in list(self._workers):
+                worker.abort()
 
     def _note_failure(self, error: MailError, is_final: bool) -> None:
         self._failures += 1
