@@ -79,6 +79,7 @@ def bulk(
         bool,
         typer.Option(
             "--verp",
+            metavar="",
             help="Put the recipient into the envelope's sender, for bounces to tell whose they are:"
             " news+ann=example.org@example.com. The mail server has to deliver these to news@example.com.",
         ),
@@ -96,10 +97,13 @@ def bulk(
         typer.Option(metavar="FILE", help="A file to attach to all. Can be given repeatedly."),
     ] = None,
     jinja: Annotated[
-        bool, typer.Option("--jinja", help="The template is one of Jinja2: {{ column }}, {% if column %}.")
+        bool,
+        typer.Option(
+            "--jinja", metavar="", help="The template is one of Jinja2: {{ column }}, {% if column %}."
+        ),
     ] = False,
     connections: Annotated[
-        int, typer.Option(min=1, help="At most so many at a time.", rich_help_panel=_PACE)
+        int, typer.Option(min=1, metavar="N", help="At most so many at a time.", rich_help_panel=_PACE)
     ] = 4,
     messages_per_connection: Annotated[
         int | None,
@@ -119,21 +123,28 @@ def bulk(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Send no more than N messages in this run.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Check everything and send nothing.")
+    ] = False,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Let rows have nothing where the template wants something.")
+        bool,
+        typer.Option(
+            "--allow-empty", metavar="", help="Let rows have nothing where the template wants something."
+        ),
     ] = False,
     journal: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What became of each row.", show_default="RECIPIENTS.csv.journal"),
     ] = None,
     new_journal: Annotated[
-        bool, typer.Option("--new-journal", help="Set the old journal aside, and send to everybody.")
+        bool,
+        typer.Option("--new-journal", metavar="", help="Set the old journal aside, and send to everybody."),
     ] = False,
     retry_unknown: Annotated[
         bool,
         typer.Option(
             "--retry-unknown",
+            metavar="",
             help="Send again to those who may have got it when an earlier run was interrupted.",
         ),
     ] = False,

@@ -57,11 +57,12 @@ def fetch(
         ),
     ] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete from the server what is stored, and on the disk.")
+        bool,
+        typer.Option("--delete", metavar="", help="Delete from the server what is stored, and on the disk."),
     ] = False,
-    connections: Annotated[int, typer.Option(min=1, help="At most so many at a time.")] = 64,
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many at a time.")] = 64,
     connections_per_host: Annotated[
-        int, typer.Option(min=1, help="At most so many at a time with one server.")
+        int, typer.Option(min=1, metavar="N", help="At most so many at a time with one server.")
     ] = 8,
     ledger: Annotated[
         Path | None,

@@ -70,6 +70,7 @@ AllowCleartext = Annotated[
     bool,
     typer.Option(
         "--allow-cleartext",
+        metavar="",
         help="Log in even if the connection is neither encrypted nor to this machine.",
         rich_help_panel=_SESSION,
     ),
@@ -85,9 +86,11 @@ Timeout = Annotated[
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("-v", "--verbose", help="Print the transcript, secrets hidden.", rich_help_panel=_SESSION),
+    typer.Option(
+        "-v", "--verbose", metavar="", help="Print the transcript, secrets hidden.", rich_help_panel=_SESSION
+    ),
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AsJSON = Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")]
 
 
 def parse_rate(text: str) -> float:
