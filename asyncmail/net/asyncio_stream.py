@@ -424,6 +424,9 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         if self._engine is not None:
             self._transport.write(self._engine.end())
         if self._engine is None or self._eof:
+            # Closing a socket with input unread makes the system discard what the peer has not read yet.
+            for _ in _last_octets(self._transport):
+                pass
             self._transport.close()
         elif self._reading_paused:  # the peer's goodbye is to come
             self._transport.resume_reading()

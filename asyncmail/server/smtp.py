@@ -359,6 +359,10 @@ class _SMTPSession:
         hooks = self._hooks
         if type(command) is Rcpt:
             transaction = cast("ReceivedTransaction", self._transaction)
+            if command.parameters:
+                transaction.recipient_parameters[command.recipient] = command.parameters
+            elif transaction.recipient_parameters:  # of one that was refused
+                transaction.recipient_parameters.pop(command.recipient, None)
             if hooks.recipient is not None:
                 return self._filter_recipient(hooks.recipient, transaction, command.recipient)
             transaction.recipients.append(command.recipient)
@@ -416,6 +420,8 @@ class _SMTPSession:
             replies = [_LOCAL_ERROR] * due
         for each in replies:
             self._answer(_checked(self._hooks.deliver, each) or _ACCEPTED)
+            if not self._protocol.in_flight:  # 421 ends it before the last reply
+                break
 
     async def _authenticate(self, event: AuthenticationReceived) -> None:
         assert self._hooks.authenticator is not None  # else AUTH was not offered
