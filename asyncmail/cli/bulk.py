@@ -27,6 +27,7 @@ from .options import (
     Server,
     Timeout,
     Verbose,
+    parse_rate,
     run_async,
     smtp_options,
     smtp_server,
@@ -46,10 +47,13 @@ __all__ = ["bulk"]
 # connection of which nothing is known: as many again wait their turn.
 _WINDOW = 8
 
+_WAKING_SECONDS = 0.1  # a burst is what these hold at the rate that is asked for
+
 _ROWS_AT_A_TIME = 32  # rendered in one turn of a worker thread
 _MOST_SHOWN = 50  # recipients who did not get their message
 _ALIKE_SHOWN = 5  # of recipients with the same answer
 _DKIM = "DKIM"
+_PACE = "Pace"
 
 
 def bulk(
@@ -71,25 +75,76 @@ def bulk(
     sender: Annotated[
         str, typer.Option("--from", metavar="ADDRESS", help="The envelope's sender, instead of that in From.")
     ] = "",
-    connections: Annotated[int, typer.Option(min=1, help="At most so many at a time.")] = 4,
+    verp: Annotated[
+        bool,
+        typer.Option(
+            "--verp",
+            metavar="",
+            help="Put the recipient into the envelope's sender, for bounces to tell whose they are:"
+            " news+ann=example.org@example.com. The mail server has to deliver these to news@example.com.",
+        ),
+    ] = False,
+    unsubscribe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URI",
+            help="An https: or mailto: address that ends the subscription, for mail programs to offer:"
+            " https://example.com/stop?who={id}. Can be given repeatedly.",
+        ),
+    ] = None,
+    attach: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A file to attach to all. Can be given repeatedly."),
+    ] = None,
+    jinja: Annotated[
+        bool,
+        typer.Option(
+            "--jinja", metavar="", help="The template is one of Jinja2: {{ column }}, {% if column %}."
+        ),
+    ] = False,
+    connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many at a time.", rich_help_panel=_PACE)
+    ] = 4,
+    messages_per_connection: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Begin another connection after so many.", rich_help_panel=_PACE
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_rate,
+            metavar="RATE",
+            help="Send no faster, over all connections: 100/s, 600/m or 5000/h.",
+            rich_help_panel=_PACE,
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Send no more than N messages in this run.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Check everything and send nothing.")
+    ] = False,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Let rows have nothing where the template wants something.")
+        bool,
+        typer.Option(
+            "--allow-empty", metavar="", help="Let rows have nothing where the template wants something."
+        ),
     ] = False,
     journal: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="What became of each row.", show_default="RECIPIENTS.csv.journal"),
     ] = None,
     new_journal: Annotated[
-        bool, typer.Option("--new-journal", help="Set the old journal aside, and send to everybody.")
+        bool,
+        typer.Option("--new-journal", metavar="", help="Set the old journal aside, and send to everybody."),
     ] = False,
     retry_unknown: Annotated[
         bool,
         typer.Option(
             "--retry-unknown",
+            metavar="",
             help="Send again to those who may have got it when an earlier run was interrupted.",
         ),
     ] = False,
@@ -124,7 +179,16 @@ def bulk(
     url = smtp_server(server)
     options = smtp_options(ca_file=ca_file, allow_cleartext=allow_cleartext, timeout=timeout, verbose=verbose)
     octets = _read_template(template)
-    merge = Merge(Recipients(recipients, to_column), octets, sender, allow_empty=allow_empty)
+    merge = Merge(
+        Recipients(recipients, to_column),
+        octets,
+        sender,
+        verp=verp,
+        unsubscribe=unsubscribe or (),
+        attachments=attach or (),
+        engine="jinja2" if jinja else "braces",
+        allow_empty=allow_empty,
+    )
     rows = check(merge)
     if dkim_key is not None:
         if not dkim_selector:
@@ -153,7 +217,14 @@ def bulk(
     )
     if verbose:
         connections = 1  # transcripts of several sessions at once are for nobody
-    mailer = Mailer(url, connections=connections, pool=PoolLimits(window=_WINDOW), **options)
+    pool = PoolLimits(
+        window=_WINDOW,
+        messages_per_connection=messages_per_connection,
+        messages_per_second=rate,
+        # Else a connection that wakes up late would lower the rate.
+        burst=max(1, int((rate or 0) * _WAKING_SECONDS)),
+    )
+    mailer = Mailer(url, connections=connections, pool=pool, **options)
     run_async(lambda: run.send(mailer, window=2 * _WINDOW * connections))
     return run.report(as_json=as_json)
 

@@ -37,7 +37,9 @@ _REFRESH_SECONDS = 0.1
 
 
 def fetch(
-    directory: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the Maildirs are, DIR/USER.")],
+    directory: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="Where the Maildirs are, DIR/USER@HOST.")
+    ],
     urls: Annotated[
         list[str] | None,
         typer.Argument(
@@ -55,11 +57,12 @@ def fetch(
         ),
     ] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete from the server what is stored, and on the disk.")
+        bool,
+        typer.Option("--delete", metavar="", help="Delete from the server what is stored, and on the disk."),
     ] = False,
-    connections: Annotated[int, typer.Option(min=1, help="At most so many at a time.")] = 64,
+    connections: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many at a time.")] = 64,
     connections_per_host: Annotated[
-        int, typer.Option(min=1, help="At most so many at a time with one server.")
+        int, typer.Option(min=1, metavar="N", help="At most so many at a time with one server.")
     ] = 8,
     ledger: Annotated[
         Path | None,
@@ -78,17 +81,16 @@ def fetch(
     """Fetch the new messages of one or many maildrops into Maildirs.
 
     A message is on the disk before it is noted as fetched, and noted before it is deleted: end this when you like.
-    Each maildrop has the Maildir DIR/USER, or DIR/USER@HOST if they are on several hosts.
+    Each maildrop has a Maildir of its own, DIR/USER@HOST.
 
-    `asyncmail fetch pop3s://ann@mail.example.com --to mail`
+    `asyncmail fetch pop3s://ann@mail.example.com --to fetched`
     """
     maildrops = [_usable(text) for text in [*(urls or ()), *_urls_in(urls_file)]]
     if not maildrops:
         raise InputError("there is nothing to fetch", cure="give a URL, or --urls-file")
-    hosts = {url.host for url in maildrops if isinstance(url, ServerURL)}
     fetcher = Fetcher(
         maildrops,
-        deliver_to=maildirs_in(made(directory), "{user}@{host}" if len(hosts) > 1 else "{user}"),
+        deliver_to=maildirs_in(made(directory), "{user}@{host}"),
         ledger=ledger or directory / ".asyncmail-ledger.db",
         delete=delete,
         # Transcripts of several sessions at once are for nobody.
@@ -131,7 +133,7 @@ async def _run(fetcher: Fetcher) -> list[FetchReport]:
 def _show(reports: list[FetchReport]) -> None:
     rows = [
         (
-            report.maildrop or f"URL {report.index + 1}",
+            report.maildrop,
             report.listed,
             report.fetched,
             decimal(report.octets),

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from email.parser import BytesHeaderParser
 from email.policy import compat32
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import InputError, MailError, printable, quoted
-from ..message import Template
+from ..message import Template, verp
 from ..message.envelope import addr_spec, addr_specs
 from ..message.identity import ascii_domain
 from .failures import explain
 from .terminal import progress, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from ..message import Parcel
     from ..sending import DKIMSigner
     from .recipients import Recipients, Row
@@ -27,7 +30,18 @@ _MOST_SHOWN = 50  # problems
 class Merge:
     """Makes messages of rows."""
 
-    def __init__(self, recipients: Recipients, octets: bytes, sender: str, *, allow_empty: bool) -> None:
+    def __init__(
+        self,
+        recipients: Recipients,
+        octets: bytes,
+        sender: str,
+        *,
+        verp: bool,
+        unsubscribe: Sequence[str],
+        attachments: Sequence[Path],
+        engine: Literal["braces", "jinja2"],
+        allow_empty: bool,
+    ) -> None:
         self.recipients = recipients
         self.signer: DKIMSigner | None = None
         self.domain = ""  # for Message-IDs and signatures
@@ -35,7 +49,14 @@ class Merge:
         self._allow_empty = allow_empty
         header = BytesHeaderParser(policy=compat32).parsebytes(octets)
         self._has_to = "To" in header
-        self._template = Template(octets, sender=None if "From" in header else sender or None)
+        self._verp = verp
+        self._template = Template(
+            octets,
+            sender=None if "From" in header else sender or None,
+            unsubscribe=unsubscribe,
+            attachments=attachments,
+            engine=engine,
+        )
         recipients.require(
             self._template.fields, "add such columns, or double the braces that are meant as text"
         )
@@ -74,6 +95,8 @@ class Merge:
                 f"the message would not go to {printable(address)}",
                 cure=f"write {{{to_column}}} into To of the template, or leave To out",
             )
+        if self._verp and parcel.sender:
+            parcel = replace(parcel, sender=verp(addr_spec(parcel.sender), address))
         return parcel
 
     def sign(self, parcel: Parcel) -> Parcel:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import re
 import sys
 from dataclasses import replace
 from getpass import getpass
@@ -30,6 +32,7 @@ __all__ = [
     "Server",
     "Timeout",
     "Verbose",
+    "parse_rate",
     "run_async",
     "smtp_options",
     "smtp_server",
@@ -40,6 +43,8 @@ __all__ = [
 T = TypeVar("T")
 
 _SESSION = "Session"
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?) */ *([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 PASSWORD_VARIABLE = "ASYNCMAIL_PASSWORD"
 
 Server = Annotated[
@@ -65,6 +70,7 @@ AllowCleartext = Annotated[
     bool,
     typer.Option(
         "--allow-cleartext",
+        metavar="",
         help="Log in even if the connection is neither encrypted nor to this machine.",
         rich_help_panel=_SESSION,
     ),
@@ -80,9 +86,20 @@ Timeout = Annotated[
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("-v", "--verbose", help="Print the transcript, secrets hidden.", rich_help_panel=_SESSION),
+    typer.Option(
+        "-v", "--verbose", metavar="", help="Print the transcript, secrets hidden.", rich_help_panel=_SESSION
+    ),
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AsJSON = Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")]
+
+
+def parse_rate(text: str) -> float:
+    """Messages per second, of a text such as `100/s`, `600/m` or `5000/h`."""
+    match = _RATE.fullmatch(text)
+    rate = float(match[1]) / _SECONDS[match[2]] if match else 0.0
+    if not 0 < rate < math.inf:
+        raise typer.BadParameter("write a rate as 100/s, 600/m or 5000/h")
+    return rate
 
 
 def run_async(main: Callable[[], Coroutine[object, object, T]]) -> T:

@@ -68,15 +68,19 @@ def send(
             metavar="ADDRESS", help="A recipient whom the message does not name.", rich_help_panel=_COMPOSE
         ),
     ] = None,
-    subject: Annotated[str, typer.Option(help="Subject.", rich_help_panel=_COMPOSE)] = "",
-    text: Annotated[str | None, typer.Option(help="The text.", rich_help_panel=_COMPOSE)] = None,
+    subject: Annotated[str, typer.Option(metavar="TEXT", help="Subject.", rich_help_panel=_COMPOSE)] = "",
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The text.", rich_help_panel=_COMPOSE)
+    ] = None,
     text_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE", help="The text, in UTF-8; - is standard input.", rich_help_panel=_COMPOSE
         ),
     ] = None,
-    html: Annotated[str | None, typer.Option(help="The text as HTML.", rich_help_panel=_COMPOSE)] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The text as HTML.", rich_help_panel=_COMPOSE)
+    ] = None,
     html_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The text as HTML, in UTF-8.", rich_help_panel=_COMPOSE),

@@ -59,7 +59,9 @@ def serve(
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Listen on this address; '' is all of this machine's.")
     ] = "127.0.0.1",
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no line for each message.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", metavar="", help="Print no line for each message.")
+    ] = False,
     verbose: Verbose = False,
 ) -> bool:
     """Run an SMTP and a POP3 server for development, which keep all mail in Maildirs.

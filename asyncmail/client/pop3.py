@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..net import ByteStream
+    from ..pop3 import ClientEvent
     from ..sasl import ClientMechanism, Credentials
     from ..wire import Trace
 
@@ -76,8 +77,6 @@ if TYPE_CHECKING:
     Attempt = Callable[[], Awaitable[tuple[Response, bool]]]
 
 __all__ = ["POP3Client", "POP3Options"]
-
-_COMMANDS_AT_ONCE = 256  # in one write and unanswered, where the server offers PIPELINING
 
 
 class POP3Options(TypedDict, total=False):
@@ -392,9 +391,7 @@ class POP3Client:
         """
         if number is not None:
             return parse_scan_listing((await self._positive(List(number=number), number)).text)
-        listing = cast("Listing[ScanListing]", await self._listing(List()))
-        self._octets = dict(listing)
-        return listing
+        return self._scan_listing(await self._maildrop.exchange(List()))
 
     @overload
     async def uidl(self) -> Listing[UniqueIdListing]: ...
@@ -413,7 +410,18 @@ class POP3Client:
         """
         if number is not None:
             return parse_unique_id_listing((await self._positive(Uidl(number=number), number)).text)
-        return cast("Listing[UniqueIdListing]", await self._listing(Uidl()))
+        return self._unique_id_listing(await self._maildrop.exchange(Uidl()))
+
+    async def listings(self) -> tuple[Listing[ScanListing], Listing[UniqueIdListing]]:
+        """Return `list` and `uidl`, in one round trip where the server offers PIPELINING.
+
+        Raises:
+            POP3ResponseError: the server does not list the maildrop now, or has no unique-ids.
+
+        Cancelling ends the session.
+        """
+        scan, unique_ids = await self._maildrop.exchange_many([List(), Uidl()])
+        return self._scan_listing(scan), self._unique_id_listing(unique_ids)
 
     async def top(self, number: int, lines: int = 0) -> bytes:
         """Return the header of a message, the blank line behind it, and `lines` lines of its body (RFC 1939 §7).
@@ -505,20 +513,12 @@ class POP3Client:
         """
         session = self._maildrop
         commands = [Dele(number=number) for number in numbers]
+        self._has_marked = self._has_marked or bool(commands)  # perhaps: it may not become known
         refusals: dict[int, Response] = {}
-        at_once = _COMMANDS_AT_ONCE if "PIPELINING" in self.capabilities else 1
-        with session.exclusive():
-            await session.settle()
-            for start in range(0, len(commands), at_once):
-                batch = commands[start : start + at_once]
-                self._protocol.send(*batch)
-                for command in batch:
-                    event = await session.next_event()
-                    assert isinstance(event, ResponseReceived)
-                    if event.response.is_positive:
-                        self._has_marked = True
-                    else:
-                        refusals[command.number] = event.response
+        for command, event in zip(commands, await session.exchange_many(commands), strict=True):
+            assert isinstance(event, ResponseReceived)
+            if not event.response.is_positive:
+                refusals[command.number] = event.response
         return refusals
 
     async def reset(self) -> None:
@@ -561,12 +561,13 @@ class POP3Client:
             raise refusal(command.verb, response)
         raise message_refusal(number, command.verb, response)
 
-    async def _listing(self, command: List | Uidl) -> Listing[ScanListing] | Listing[UniqueIdListing]:
-        event = await self._maildrop.exchange(command)
-        if isinstance(event, ListingReceived):
-            return event.listing
-        assert isinstance(event, ResponseReceived)
-        raise refusal(command.verb, event.response)
+    def _scan_listing(self, event: ClientEvent) -> Listing[ScanListing]:
+        listing = cast("Listing[ScanListing]", _listing("LIST", event))
+        self._octets = dict(listing)
+        return listing
+
+    def _unique_id_listing(self, event: ClientEvent) -> Listing[UniqueIdListing]:
+        return cast("Listing[UniqueIdListing]", _listing("UIDL", event))
 
     async def _content(self, command: Retr | Top) -> bytes:
         session = self._maildrop
@@ -580,6 +581,13 @@ class POP3Client:
                     return content
         assert isinstance(event, ResponseReceived)
         raise message_refusal(command.number, command.verb, event.response)
+
+
+def _listing(verb: str, event: ClientEvent) -> Listing[ScanListing] | Listing[UniqueIdListing]:
+    if isinstance(event, ListingReceived):
+        return event.listing
+    assert isinstance(event, ResponseReceived)
+    raise refusal(verb, event.response)
 
 
 def _login_refusal(name: str, response: Response) -> POP3ResponseError | AuthenticationError:

@@ -17,14 +17,19 @@ from ..net import Connection, now
 from ..pop3 import ConnectionEnded, ResponseCode, ResponseReceived, UnsolicitedResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from ..net import ByteStream
     from ..pop3 import ClientEvent, ClientProtocol, Command, Response
     from .timeouts import POP3Timeouts
 
-__all__ = ["InProgress", "Session", "message_refusal", "refusal"]
+__all__ = ["MOST_COMMANDS", "InProgress", "Session", "message_refusal", "refusal"]
 
+# Commands in flight where the server offers PIPELINING: enough that small messages do not wait for a line with a delay
+# of 100 ms, and few enough that all of them are written without waiting, so that a server which waits for its answers
+# to be read never waits in vain.
+MOST_COMMANDS = 4096
 
 _MOMENT = 0.01  # seconds to take what is there already
 
@@ -84,6 +89,18 @@ class Session:
             await self.settle()
             self.protocol.send(command)
             return await self.next_event()
+
+    async def exchange_many(self, commands: Sequence[Command]) -> list[ClientEvent]:
+        """Send commands, many at once where the server offers PIPELINING; return the event that answers each."""
+        at_once = MOST_COMMANDS if "PIPELINING" in self.protocol.capabilities else 1
+        events: list[ClientEvent] = []
+        with self.exclusive():
+            await self.settle()
+            for start in range(0, len(commands), at_once):
+                few = commands[start : start + at_once]
+                self.protocol.send(*few)
+                events += [await self.next_event() for _ in few]
+        return events
 
     async def response(self, command: Command) -> Response:
         """Send a command with an answer of one line; return that."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LimitExceeded, LocalProtocolError, POP3ResponseError, Stage
 from ..pop3 import ContentReceived, ResponseReceived, Retr
-from .pop3_session import InProgress, message_refusal
+from .pop3_session import MOST_COMMANDS, InProgress, message_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Assembly", "ContentStream", "Retrievals", "RetrievedMessage"]
 
-# Commands in flight: enough that small messages do not wait for a line with a delay of 100 ms, and few enough that all
-# of them are written without waiting, so that a server which waits for its answers to be read never waits in vain. The
-# octets bound what is kept when the session is put to another use meanwhile.
-_MOST_COMMANDS = 4096
+# In flight at once: it bounds what is kept when the session is put to another use meanwhile.
 _MOST_OCTETS = 8 * 1024 * 1024
 _UNKNOWN = 64 * 1024  # a message of which no listing told the size counts as this
 _PIECE_COST = 64  # octets of memory that a piece of a message takes above its own
@@ -140,7 +137,7 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
 
     def _ask(self) -> None:
         protocol = self._session.protocol
-        most = _MOST_COMMANDS if "PIPELINING" in protocol.capabilities else 1
+        most = MOST_COMMANDS if "PIPELINING" in protocol.capabilities else 1
         most_octets = min(_MOST_OCTETS, protocol.limits.whole // 2)
         if len(self._due) > most // 2 or self._due_octets > most_octets // 2:
             return  # fewer and larger writes

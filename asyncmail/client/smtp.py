@@ -462,7 +462,7 @@ class SMTPClient:
 
         protocol = self.protocol
 
-        def take() -> bool:
+        def handle() -> None:
             while events := protocol.next_events():
                 for event in events:
                     if type(event) is not ReplyReceived:
@@ -470,6 +470,8 @@ class SMTPClient:
                             pipeline.note_refusal(event.reply, is_goodbye=True)
                         raise _end_of_session(event)
                     pipeline.handle(event)
+
+        def advance() -> bool:
             pipeline.advance()  # which may decide a transaction that has nobody left to go to
             goes_on = len(pipeline) > 0 if more is None else more()
             if goes_on and pipeline.is_closing and not protocol.in_flight:
@@ -478,7 +480,7 @@ class SMTPClient:
 
         pipeline.advance()
         try:
-            await self._live.converse(take, self._patience)
+            await self._live.converse(handle, advance, self._patience)
         except MailError as error:
             if pipeline.goodbye is None:
                 raise

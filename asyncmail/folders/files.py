@@ -47,16 +47,18 @@ class MaildirFiles:
         """Open a new file in tmp/: its name and descriptor."""
         if not self._is_made:
             self.make()
-        name = _unique_name()
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        return name, os.open(os.path.join(self.path, "tmp", name), flags, 0o600)
+        (name,) = _unique_names(1)
+        return name, self._create(name)
 
     def write(self, contents: Sequence[bytes]) -> list[str]:
         """Write messages to tmp/, each synced, all or none; returns their names."""
-        names: list[str] = []
+        if not self._is_made:
+            self.make()
+        names = _unique_names(len(contents))
         try:
             for first in range(0, len(contents), _OPEN_FILES):
-                self._write_some(contents[first : first + _OPEN_FILES], names)
+                few = slice(first, first + _OPEN_FILES)
+                self._write_few(names[few], contents[few])
         except BaseException:
             self.discard(names)
             raise
@@ -106,15 +108,18 @@ class MaildirFiles:
         for directory in ("new", "cur"):
             sync_directory(os.path.join(self.path, directory))
 
-    def _rename(self, name: str) -> None:
-        os.rename(os.path.join(self.path, "tmp", name), os.path.join(self.path, "new", name))
+    def _create(self, name: str) -> int:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        return os.open(f"{self.path}/tmp/{name}", flags, 0o600)
 
-    def _write_some(self, contents: Sequence[bytes], names: list[str]) -> None:
+    def _rename(self, name: str) -> None:
+        os.rename(f"{self.path}/tmp/{name}", f"{self.path}/new/{name}")
+
+    def _write_few(self, names: Sequence[str], contents: Sequence[bytes]) -> None:
         with contextlib.ExitStack() as open_files:
             descriptors: list[int] = []
-            for content in contents:
-                name, descriptor = self.create()
-                names.append(name)
+            for name, content in zip(names, contents, strict=True):
+                descriptor = self._create(name)
                 descriptors.append(descriptor)
                 open_files.callback(os.close, descriptor)
                 write_all(descriptor, content.replace(b"\r\n", b"\n") if self.newline == "lf" else content)
@@ -139,10 +144,12 @@ def start_writeback(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _unique_name() -> str:
+def _unique_names(count: int) -> list[str]:
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    begin = f"{seconds}.M{nanoseconds // 1000}P{os.getpid()}Q"
     host = socket.gethostname().replace("/", r"\057").replace(":", r"\072") or "localhost"
-    return f"{seconds}.M{nanoseconds // 1000}P{os.getpid()}Q{next(_sequence)}R{secrets.token_hex(4)}.{host}"
+    end = f"R{secrets.token_hex(4)}.{host}"
+    return [f"{begin}{number}{end}" for number in itertools.islice(_sequence, count)]
 
 
 def _remove_leftovers(directory: str) -> None:

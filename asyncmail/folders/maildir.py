@@ -68,13 +68,27 @@ class Maildir:
         return f"<Maildir {quoted(self._files.path if self._files else self._template)}>"
 
     @property
+    def files(self) -> MaildirFiles:
+        """The same by blocking calls, for worker threads.
+
+        Raises:
+            InputError: the path still has placeholders.
+        """
+        if self._files is None:
+            raise InputError(
+                f"{quoted(self._template)} still has placeholders",
+                cure="call resolve(user=..., host=...)",
+            )
+        return self._files
+
+    @property
     def path(self) -> str:
         """The absolute path.
 
         Raises:
             InputError: it still has placeholders.
         """
-        return self._resolved().path
+        return self.files.path
 
     def resolve(self, *, user: str = "", host: str = "") -> Maildir:
         """Return the Maildir with the placeholders filled in; itself if there are none.
@@ -125,7 +139,7 @@ class Maildir:
 
     def begin(self) -> Delivery:
         """Begin a message that is written in pieces: use it with `async with`."""
-        return Delivery(self, self._resolved())
+        return Delivery(self, self.files)
 
     async def write(self, contents: Sequence[bytes]) -> list[str]:
         """Write messages to `tmp/`, each synced: the first half of delivering a group.
@@ -136,7 +150,7 @@ class Maildir:
         Raises:
             FolderError: one could not be stored; none is left.
         """
-        return await self._run(self._resolved().write, contents)
+        return await self._run(self.files.write, contents)
 
     async def publish(self, names: Sequence[str]) -> None:
         """Move messages from `tmp/` into `new/` and sync that: the second half.
@@ -144,19 +158,11 @@ class Maildir:
         Raises:
             FolderError: not all could be moved; `settle` moves the rest.
         """
-        await self._run(self._resolved().publish, names)
+        await self._run(self.files.publish, names)
 
     def discard(self, names: Iterable[str]) -> None:
         """Remove messages from `tmp/`, as far as possible. Synchronous, as clean-up must be."""
-        self._resolved().discard(names)
-
-    def _resolved(self) -> MaildirFiles:
-        if self._files is None:
-            raise InputError(
-                f"{quoted(self._template)} still has placeholders",
-                cure="call resolve(user=..., host=...)",
-            )
-        return self._files
+        self.files.discard(names)
 
     async def _run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         with folder_errors(self.path):

@@ -5,58 +5,31 @@ from __future__ import annotations
 import select
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import ByteStream as AnyByteStream
 from anyio.abc import SocketAttribute
-from anyio.streams.tls import TLSAttribute, TLSStream
 
 from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS, Stage
 from .background import spawn
 from .clock import NEVER, now
 from .endpoints import connection_lost, peer_name
+from .handshake import shake_hands
 from .stream import ByteStream
-from .tls import require_server_hostname, translate_tls_error
+from .tls import require_server_hostname, tls_lost
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
+
+    from anyio.abc import ByteStream as AnyByteStream
+
+    from .tls_engine import TLSEngine
 
 __all__ = ["AnyIOStream"]
 
 READ_SIZE = 64 * 1024  # octets taken from the stream at once
 CLOSE_TIMEOUT = 1.0  # seconds
-
-
-class _BelowTLS(AnyByteStream):
-    """What TLS writes to: anyio's would read no more once a write has failed, and the peer may have said why."""
-
-    def __init__(self, stream: AnyByteStream) -> None:
-        self._stream = stream
-        self.is_negotiated = False
-        self.failure: Exception | None = None
-
-    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
-        return await self._stream.receive(max_bytes)
-
-    async def send(self, item: bytes) -> None:
-        try:
-            await self._stream.send(item)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
-            if not self.is_negotiated:
-                raise
-            self.failure = exc
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        return self._stream.extra_attributes
 
 
 class AnyIOStream(ByteStream):
@@ -68,33 +41,27 @@ class AnyIOStream(ByteStream):
     """
 
     __slots__ = (
-        "_below_tls",
-        "_broken",
         "_closed",
         "_cut_short",
+        "_early",
+        "_engine",
         "_eof",
-        "_leftover",
+        "_lost",
         "_peer",
         "_receiving",
         "_sending",
         "_socket",
-        "_stream",
-        "_tls",
         "_transport",
     )
 
     def __init__(self, stream: AnyByteStream, *, peer: str = "") -> None:
         self._transport = stream
-        self._stream: AnyByteStream = stream  # the same, or TLS on it
+        self._engine: TLSEngine | None = None
         self._socket: socket.socket | None = stream.extra(SocketAttribute.raw_socket, None)
         self._peer = peer or peer_name(stream.extra(SocketAttribute.remote_address, None))
-        self._tls: ssl.SSLObject | None = None
-        self._below_tls: _BelowTLS | None = None
-        self._leftover = b""  # an octet that is_stale took out of TLS
+        self._early = b""  # what came right behind the handshake
         self._eof = False
-        self._broken: ssl.SSLError | None = (
-            None  # TLS itself reports it once, and an end of the stream from then on
-        )
+        self._lost: Exception | None = None  # why the connection broke
         self._closed = False
         self._receiving = False
         self._sending = False
@@ -102,68 +69,86 @@ class AnyIOStream(ByteStream):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "ended" if self._eof else "open"
-        return f"<AnyIOStream {self._peer or 'unnamed'} {state}{' tls' if self._tls else ''}>"
+        return f"<AnyIOStream {self._peer or 'unnamed'} {state}{' tls' if self._engine else ''}>"
 
     async def receive(self, *, deadline: float = NEVER) -> bytes:
         if self._receiving:
             raise BusyError("another task is receiving from this stream", cure="let one task receive")
-        if self._closed:
-            raise self._failure(None)
-        if self._leftover:
-            data, self._leftover = self._leftover, b""
-            return data
-        if self._broken is not None:
-            raise translate_tls_error(self._broken, self._peer)
-        if self._eof:
-            return b""
         self._receiving = True
         try:
             if deadline == NEVER:
-                return await self._stream.receive(READ_SIZE)
+                return await self._receive()
             with anyio.CancelScope(deadline=deadline):
-                return await self._stream.receive(READ_SIZE)
-        except anyio.EndOfStream:
-            self._eof = True
-            return b""
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
-            raise self._failure(exc) from exc
+                return await self._receive()
         finally:
             self._receiving = False
         raise TimeoutError("the peer sent nothing before the deadline")
 
+    async def _receive(self) -> bytes:
+        engine = self._engine
+        if self._early and not self._closed:
+            early, self._early = self._early, b""
+            return early
+        while True:
+            if engine is not None and self._lost is None:
+                self._lost = engine.failure
+            if self._closed or self._lost is not None:
+                raise self._failure() from self._lost
+            if self._eof or (engine is not None and engine.is_ended):
+                self._eof = True
+                return b""
+            try:
+                data = await self._transport.receive(READ_SIZE)
+            except anyio.EndOfStream:
+                if engine is None:
+                    self._eof = True
+                    return b""
+                engine.receive_eof()
+                continue
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
+                # The system says so once, and that the stream has ended from then on.
+                self._lost = _reason(exc)
+                continue
+            if engine is not None:
+                data = engine.decrypt(data)
+            if data:
+                return data
+
     async def send(self, chunks: Sequence[bytes], *, deadline: float = NEVER) -> None:
         if self._sending:
             raise BusyError("another task is sending on this stream", cure="let one task send")
-        if self._closed or self._cut_short:
-            raise self._failure(None)
+        if self._closed or self._cut_short or self._lost is not None:
+            raise self._failure()
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if not data:
             return
+        if self._engine is not None:
+            try:
+                data = self._engine.encrypt(data)
+            except ssl.SSLError as exc:
+                self._lost = exc
+                raise self._failure() from exc
         self._sending = self._cut_short = True
         try:
             with anyio.CancelScope(deadline=deadline):
-                await self._stream.send(data)
-                if self._below_tls is not None and self._below_tls.failure is not None:
-                    raise self._below_tls.failure
+                await self._transport.send(data)
                 self._cut_short = False
-        except anyio.EndOfStream:  # TLS has been told that the peer ended it
-            raise ConnectionLost("the peer closed the connection") from None
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
-            raise self._failure(exc) from exc
+            # There may still be something to receive: why the peer left.
+            raise self._failure(_reason(exc)) from exc
         finally:
             self._sending = False
         if self._cut_short:
             raise TimeoutError("the peer did not read before the deadline")
 
-    def _failure(self, exc: Exception | None) -> MailError:
+    def _failure(self, reason: Exception | None = None) -> MailError:
         if self._closed:
             return ClosedError("the stream was closed on this side", cure="open a new connection")
-        if isinstance(exc, ssl.SSLError):
-            self._broken = exc
-            return translate_tls_error(exc, self._peer)
-        if exc is None:
+        reason = reason or self._lost
+        if reason is None:
             return ConnectionLost("an earlier send was cut short", cure="open a new connection")
-        reason = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
+        if isinstance(reason, ssl.SSLError):
+            return tls_lost(reason, self._peer)
         return connection_lost(reason)
 
     async def start_tls(
@@ -176,8 +161,8 @@ class AnyIOStream(ByteStream):
     ) -> None:
         if self._receiving or self._sending:
             raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
-        if self._closed or self._cut_short:
-            raise self._failure(None)
+        if self._closed or self._cut_short or self._lost is not None:
+            raise self._failure()
         require_server_hostname(context, server_hostname, server_side)
         # A client has not begun its handshake yet, so nothing that is there can belong to it.
         if self._eof or (not server_side and self._has_input()):
@@ -186,38 +171,19 @@ class AnyIOStream(ByteStream):
             if plaintext:
                 raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
             raise ConnectionLost("the peer closed the connection", stage=Stage.TLS)
-        stream: TLSStream | None = None
-        below = _BelowTLS(self._stream)
-        self._receiving = self._sending = True
         try:
-            with anyio.CancelScope(deadline=deadline):
-                stream = await TLSStream.wrap(
-                    below,
-                    server_side=server_side,
-                    hostname=server_hostname,
-                    ssl_context=context,
-                    standard_compatible=False,
-                )
-        except (
-            anyio.EndOfStream,
-            anyio.BrokenResourceError,
-            anyio.ClosedResourceError,
-            OSError,
-            ValueError,
-        ) as exc:
-            if self._closed:
-                raise self._failure(exc) from exc
-            raise translate_tls_error(exc, server_hostname or self._peer) from exc
-        finally:
-            self._receiving = self._sending = False
-            if stream is None:
-                self.abort()
-        if stream is None:
-            raise TimeoutError("the TLS handshake took longer than its deadline")
-        self._stream = stream
-        self._below_tls = below
-        below.is_negotiated = True
-        self._tls = stream.extra(TLSAttribute.ssl_object)
+            engine = await shake_hands(
+                self,
+                context,
+                server_hostname=server_hostname,
+                server_side=server_side,
+                deadline=deadline,
+            )
+        except BaseException:
+            self.abort()
+            raise
+        self._engine = engine
+        self._early = engine.decrypt(b"")
 
     async def aclose(self) -> None:
         if self._closed:
@@ -229,36 +195,44 @@ class AnyIOStream(ByteStream):
                 anyio.CancelScope(deadline=now() + CLOSE_TIMEOUT),
                 suppress(OSError, anyio.BrokenResourceError),
             ):
-                # Closing a socket with input unread, be it but TLS's session tickets, makes the system discard what
-                # the peer has not read yet.
-                with suppress(anyio.EndOfStream):
-                    while self._has_input():
-                        await self._transport.receive()
-                await self._stream.aclose()
+                with suppress(anyio.EndOfStream, anyio.BusyResourceError):
+                    await self._take_leave()
+                await self._transport.aclose()
                 is_closed = True
         finally:
             if not is_closed:
-                spawn(anyio.aclose_forcefully, self._stream, name="close of a connection")
+                self._abort()
+
+    async def _take_leave(self) -> None:
+        engine = self._engine
+        if engine is not None and not self._cut_short:
+            await self._transport.send(engine.end())
+            while not (engine.is_ended or engine.failure):
+                engine.decrypt(await self._transport.receive())
+        # Closing a socket with input unread makes the system discard what the peer has not read yet.
+        while self._has_input():
+            await self._transport.receive()
 
     def abort(self) -> None:
         if not self._closed:
             self._closed = True
-            # Nothing in anyio closes synchronously.
-            spawn(anyio.aclose_forcefully, self._stream, name="close of a connection")
+            self._abort()
+
+    def _abort(self) -> None:
+        # Nothing in anyio closes synchronously.
+        spawn(anyio.aclose_forcefully, self._transport, name="close of a connection")
 
     @property
     def is_stale(self) -> bool:
-        if self._closed or self._eof or self._leftover or self._broken is not None:
-            return True
-        if self._tls is not None:
-            try:
-                self._leftover = self._tls.read(1)
-            except ssl.SSLWantReadError:
-                return self._has_input()
-            except ssl.SSLError as exc:
-                self._broken = exc
-            return True
-        return self._has_input()
+        engine = self._engine
+        return (
+            self._closed
+            or self._eof
+            or self._lost is not None
+            or bool(self._early)
+            or (engine is not None and (engine.is_ended or engine.failure is not None))
+            or self._has_input()
+        )
 
     def _has_input(self) -> bool:
         """Whether octets or the end came and nobody received them; False where that cannot be seen."""
@@ -270,7 +244,7 @@ class AnyIOStream(ByteStream):
 
     @property
     def is_broken(self) -> bool:
-        return self._cut_short or self._closed
+        return self._cut_short or self._closed or self._lost is not None
 
     @property
     def peer(self) -> str:
@@ -278,4 +252,8 @@ class AnyIOStream(ByteStream):
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        return self._tls
+        return None if self._engine is None else self._engine.ssl_object
+
+
+def _reason(exc: Exception) -> Exception:
+    return exc.__cause__ if isinstance(exc.__cause__, OSError) else exc

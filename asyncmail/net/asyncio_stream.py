@@ -6,17 +6,20 @@ import asyncio
 import os
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from ..errors import BusyError, ClosedError, ConnectionLost, MailError, PlaintextAfterStartTLS
 from .clock import NEVER
 from .endpoints import connection_lost, peer_name
+from .handshake import shake_hands
 from .stream import ByteStream, patience_of
-from .tls import require_server_hostname, translate_tls_error
+from .tls import require_server_hostname, tls_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from .tls_engine import TLSEngine
 
 __all__ = ["AsyncioStream"]
 
@@ -26,13 +29,13 @@ UNSENT_HIGH, UNSENT_LOW = (
     256 * 1024,
     64 * 1024,
 )  # octets kept for the peer before send() waits, and until when
-CLOSE_TIMEOUT = 1.0  # seconds for unsent octets and TLS's goodbye
-HANDSHAKE_TIMEOUT = 3600.0  # seconds, where no deadline is given
+CLOSE_TIMEOUT = 1.0  # seconds for unsent octets and TLS's goodbyes
 
 _CHUNK_COST = (
     48  # octets of memory that a chunk costs above its own, so that many small ones count for what they are
 )
 _TIMER_SLACK = 0.002  # seconds by which an event loop's timer may be early
+_HANDSHAKE_RECORD = b"\x16"  # RFC 8446 §5.1
 
 _shared_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
 
@@ -40,7 +43,7 @@ _shared_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = Weak
 def _is_synchronous(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the loop asks for the buffer, fills it and says so without running anything else in between.
 
-    Those of asyncio and uvloop do, and so does TLS on both. Of others that is not known.
+    Those of asyncio and uvloop do. Of others that is not known.
     """
     return isinstance(loop, asyncio.BaseEventLoop) or type(loop).__module__ == "uvloop"
 
@@ -67,6 +70,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         "_chunks",
         "_close_waiter",
         "_closed",
+        "_engine",
         "_eof",
         "_gone",
         "_loop",
@@ -82,10 +86,8 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         "_sender",
         "_timer",
         "_timer_at",
-        "_tls",
         "_transport",
         "_unread",
-        "_upgrading",
         "_writing_paused",
     )
 
@@ -108,13 +110,12 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._timer_at = NEVER
         self._reading_paused = False
         self._writing_paused = False
-        self._upgrading = False
         self._eof = False  # the peer ended its direction
         self._lost: Exception | None = None  # why the connection broke
         self._closed = False  # by this side
         self._gone = False  # the transport is no more
         self._peer = ""
-        self._tls: ssl.SSLObject | None = None
+        self._engine: TLSEngine | None = None
 
     def __repr__(self) -> str:
         if self._closed:
@@ -123,30 +124,29 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             state = "lost"
         else:
             state = "ended" if self._eof else "open"
-        return f"<AsyncioStream {self._peer or 'unnamed'} {state}{' tls' if self._tls else ''}>"
+        return f"<AsyncioStream {self._peer or 'unnamed'} {state}{' tls' if self._engine else ''}>"
 
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._adopt(transport)
+        # The transports of uvloop implement the interface without inheriting from it.
+        self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(UNSENT_HIGH, UNSENT_LOW)
         self._peer = peer_name(transport.get_extra_info("peername"))
         on_connection, self._on_connection = self._on_connection, None
         if on_connection is not None:
             on_connection(self)
 
-    def _adopt(self, transport: asyncio.BaseTransport) -> None:
-        # The transports of uvloop implement the interface without inheriting from it.
-        self._transport = transport  # type: ignore[assignment]
-        self._tls = transport.get_extra_info("ssl_object")
-        self._transport.set_write_buffer_limits(UNSENT_HIGH, UNSENT_LOW)
-
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        if self._closed:
-            return
-        data = self._buffer[:nbytes].tobytes()
+        if self._engine is not None:
+            self._decrypt(self._engine, self._buffer[:nbytes])
+        elif not self._closed:
+            self._take(self._buffer[:nbytes].tobytes())
+
+    def _take(self, data: bytes) -> None:
         receiver = self._receiver
         if receiver is not None and not receiver.done():
             if self._respond is not None:
@@ -154,34 +154,68 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 return
             receiver.set_result(False)
         self._chunks.append(data)
-        self._unread += nbytes + _CHUNK_COST
-        if self._unread > UNREAD_LIMIT:
-            self._pause_reading()
-
-    def _pause_reading(self) -> None:
-        # During the handshake the transport is still the one below TLS.
-        if not self._reading_paused and not self._upgrading:
+        self._unread += len(data) + _CHUNK_COST
+        if self._unread > UNREAD_LIMIT and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
 
+    def _decrypt(self, engine: TLSEngine, octets: bytes | memoryview) -> None:
+        data = engine.decrypt(octets)
+        if not self._closed:
+            if data:
+                self._take(data)
+            own = engine.data_to_send()
+            if own and not self._closed:  # by respond()
+                self._transport.write(own)
+        if engine.failure is not None:
+            self._lose(engine.failure)
+        elif engine.is_ended:
+            self.eof_received()
+
+    def _lose(self, reason: Exception) -> None:
+        """End a connection on which nothing can be said any more."""
+        if self._lost is None:
+            self._lost = reason
+        _wake(self._receiver)
+        self._transport.abort()
+
     def eof_received(self) -> bool:
+        if self._closed:  # and had waited for the peer's goodbye
+            self._transport.close()
+            return False
+        engine = self._engine
+        if engine is not None:
+            engine.receive_eof()
+            if engine.failure is not None:
+                self._lose(engine.failure)
+                return False
         self._eof = True
         _wake(self._receiver)
-        # In the clear the peer may still listen (RFC 9293 §3.6); under TLS the transport closes in any case.
-        return self._tls is None
+        # The peer may still listen (RFC 9293 §3.6, RFC 8446 §6.1).
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
-        if exc is not None and self._tls is None and not self._closed:
-            self._chunks += _last_octets(self._transport)
+        if exc is not None and not self._closed:
+            self._keep_last_words()
         self._cancel_timer()
         if exc is None:
             self._eof = True
-        elif not self._eof:
+        elif not self._eof and self._lost is None:
             self._lost = exc
         _wake(self._receiver)
         _wake(self._sender)
         _wake(self._close_waiter)
+
+    def _keep_last_words(self) -> None:
+        """Read what the peer said before the connection broke: a write that fails makes asyncio stop reading."""
+        engine = self._engine
+        for octets in _last_octets(self._transport):
+            data = octets if engine is None else engine.decrypt(octets)
+            if data:
+                self._chunks.append(data)
+        if engine is not None and engine.is_ended:
+            self._eof = True
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -220,12 +254,11 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
     async def send(self, chunks: Sequence[bytes], *, deadline: float = NEVER) -> None:
         if self._sender is not None:
             raise BusyError("another task is sending on this stream", cure="let one task send")
-        if self._closed or self._gone:
-            raise self._failure()
-        # Not writelines(): under TLS it makes a record of each chunk, and CPython 3.12.0 to 3.12.8 do not call
-        # pause_writing() in it (CVE-2024-12254).
-        self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        self._require_open()
+        self._write(chunks)
         if not self._writing_paused:
+            if self._transport.is_closing():  # writing failed; why is told in the next turn of the event loop
+                raise self._failure()
             return
         self._send_deadline = deadline
         if deadline < self._timer_at:
@@ -236,6 +269,17 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         finally:
             self._sender = None
         self._require_open()
+
+    def _write(self, chunks: Sequence[bytes]) -> None:
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if self._engine is not None:
+            try:
+                data = self._engine.encrypt(data)
+            except ssl.SSLError as exc:
+                self._lose(exc)
+                return
+        # Not writelines(): CPython 3.12.0 to 3.12.8 do not call pause_writing() in it (CVE-2024-12254).
+        self._transport.write(data)
 
     async def converse(
         self,
@@ -284,7 +328,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         if self._closed:  # by respond(); the task has been woken
             return
         if chunks:
-            self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            self._write(chunks)
         self._receive_deadline = self._loop.time() + self._patience()
         if self._receive_deadline < self._timer_at:
             self._set_timer(self._receive_deadline)
@@ -294,7 +338,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 receiver.set_result(chunks is None)
 
     def _require_open(self) -> None:
-        if self._closed or self._gone:
+        if self._closed or self._gone or self._lost is not None:
             raise self._failure()
 
     def _failure(self) -> MailError:
@@ -303,7 +347,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         if self._lost is None:
             return ConnectionLost("the peer closed the connection")
         if isinstance(self._lost, ssl.SSLError):
-            return translate_tls_error(self._lost, self._peer)
+            return tls_lost(self._lost, self._peer)
         return connection_lost(self._lost)
 
     # One timer serves all deadlines: it is set to the earliest that anybody asked for and looks again when it fires.
@@ -343,52 +387,31 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         server_side: bool = False,
         deadline: float = NEVER,
     ) -> None:
-        if self._receiver is not None or self._sender is not None or self._upgrading:
+        if self._receiver is not None or self._sender is not None:
             raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
         require_server_hostname(context, server_hostname, server_side)
-        if self._chunks:
+        # A client that was quick has begun its handshake already; a server may not say anything before it.
+        if self._chunks and not (server_side and self._chunks[0].startswith(_HANDSHAKE_RECORD)):
             self.abort()
             raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
-        if self._closed or self._gone or self._eof:
+        if self._eof:
             raise self._failure()
-        self._upgrading = True
+        self._require_open()
         try:
-            transport = await self._loop.start_tls(
-                self._transport,
+            engine = await shake_hands(
                 self,
                 context,
-                server_side=server_side,
                 server_hostname=server_hostname,
-                ssl_handshake_timeout=min(max(deadline - self._loop.time(), 0.001), HANDSHAKE_TIMEOUT),
-                ssl_shutdown_timeout=CLOSE_TIMEOUT,
+                server_side=server_side,
+                deadline=deadline,
             )
-            if transport is None:  # abort() during the handshake
-                raise self._failure()
-            self._require_open()
-        except BaseException as exc:
-            failure = self._handshake_failure(exc, server_hostname or self._peer, deadline)
+        except BaseException:
             self.abort()
-            # Of a connection that ends before it has a TLS session, asyncio does not tell this protocol.
-            self.connection_lost(None)
-            if failure is exc:
-                raise
-            raise failure from exc
-        finally:
-            self._upgrading = False
-        below = self._transport
-        below.set_protocol(_BelowTLS(self, below))
-        self._adopt(transport)
-        if self._unread > UNREAD_LIMIT:
-            self._pause_reading()
-
-    def _handshake_failure(self, exc: BaseException, name: str, deadline: float) -> BaseException:
-        if isinstance(exc, MailError) or not isinstance(exc, Exception):
-            return exc
-        if self._closed:
-            return self._failure()
-        if self._loop.time() + _TIMER_SLACK >= deadline:
-            return TimeoutError("the TLS handshake took longer than its deadline")
-        return translate_tls_error(exc, name)
+            raise
+        self._engine = engine
+        # What came right behind the handshake.
+        early = await self.receive() if self._chunks else b""
+        self._decrypt(engine, early)
 
     # The end
 
@@ -396,9 +419,17 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         if self._closed:
             return
         self._close()
-        self._transport.close()
         if self._gone:
             return
+        if self._engine is not None:
+            self._transport.write(self._engine.end())
+        if self._engine is None or self._eof:
+            # Closing a socket with input unread makes the system discard what the peer has not read yet.
+            for _ in _last_octets(self._transport):
+                pass
+            self._transport.close()
+        elif self._reading_paused:  # the peer's goodbye is to come
+            self._transport.resume_reading()
         self._close_waiter = self._loop.create_future()
         force = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
         try:
@@ -423,11 +454,11 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
 
     @property
     def is_stale(self) -> bool:
-        return bool(self._chunks) or self._eof or self._gone or self._closed
+        return bool(self._chunks) or self._eof or self._gone or self._closed or self._lost is not None
 
     @property
     def is_broken(self) -> bool:
-        return self._gone or self._closed
+        return self._gone or self._closed or self._lost is not None or self._transport.is_closing()
 
     @property
     def peer(self) -> str:
@@ -435,43 +466,10 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        return self._tls
-
-
-class _BelowTLS(asyncio.BufferedProtocol):
-    """Between a transport and the TLS that asyncio, or uvloop, set on it; there to see the connection lost.
-
-    Args:
-        stream: above TLS.
-        transport: below it.
-    """
-
-    def __init__(self, stream: AsyncioStream, transport: asyncio.Transport) -> None:
-        self._stream = stream
-        self._transport = transport
-        tls = self._tls = cast("asyncio.BufferedProtocol", transport.get_protocol())
-        # What is called for each segment goes there without a detour.
-        self.get_buffer = tls.get_buffer  # type: ignore[method-assign]
-        self.buffer_updated = tls.buffer_updated  # type: ignore[method-assign]
-        self.eof_received = tls.eof_received  # type: ignore[method-assign]
-        self.pause_writing = tls.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = tls.resume_writing  # type: ignore[method-assign]
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:
-            self._stream._respond = None  # the answer could not leave
-            for data in _last_octets(self._transport):
-                while data:
-                    buffer = memoryview(self.get_buffer(len(data)))
-                    part = data[: len(buffer)]
-                    buffer[: len(part)] = part
-                    self.buffer_updated(len(part))
-                    data = data[len(part) :]
-        self._tls.connection_lost(exc)
+        return None if self._engine is None else self._engine.ssl_object
 
 
 def _last_octets(transport: asyncio.Transport) -> Iterator[bytes]:
-    """What the peer said before the connection broke: a write that fails makes asyncio stop reading."""
     file = transport.get_extra_info("socket").fileno()
     left = READ_SIZE
     with suppress(OSError):  # that is all, or the system does not read from sockets like this

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from typing import Final
 
 __all__ = ["NEVER", "now"]
@@ -17,12 +18,16 @@ def now() -> float:
 
     The clocks of Trio and asyncio have nothing to do with each other, and uvloop's stands still between two rounds.
 
+    There is none in a thread of its own, such as a worker thread: a deadline there means nothing to an event loop.
+
     Raises:
-        RuntimeError: called outside asyncio and Trio.
+        RuntimeError: no event loop runs in this thread.
     """
     try:
         return asyncio.get_running_loop().time()
     except RuntimeError:
+        if "trio" not in sys.modules:  # what was never imported does not run
+            raise
         import trio
 
         return trio.current_time()

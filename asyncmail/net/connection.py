@@ -9,7 +9,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ..errors import BusyError, ClosedError, MailError, MailTimeout, NetworkError, RemoteProtocolError, Stage
+from ..errors import (
+    BusyError,
+    ClosedError,
+    ConnectionLost,
+    MailError,
+    MailTimeout,
+    NetworkError,
+    RemoteProtocolError,
+    Stage,
+)
 from ..wire import Signal
 from .clock import NEVER, now
 
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "SansIOProtocol"]
 
 _PIECE = 262_144  # octets that are written under one deadline
+_LAST_WORDS_SECONDS = 1.0  # for what a peer said that has left
 EventT_co = TypeVar("EventT_co", covariant=True)
 
 
@@ -89,7 +99,8 @@ class Connection(Generic[EventT_co]):
             seconds: how long the peer may take for each piece of 256 KiB; None is for ever.
 
         Raises:
-            ConnectionLost, MailTimeout: it did not leave; the connection is given up.
+            ConnectionLost: it did not leave; what the peer said before may still be read.
+            MailTimeout: it did not leave; the connection is given up.
         """
         chunks = self.protocol.data_to_send()
         if chunks:
@@ -105,6 +116,9 @@ class Connection(Generic[EventT_co]):
             stage = self.protocol.stage
             self.give_up()
             raise MailTimeout(seconds or 0, waiting_for="the peer to take data", stage=stage) from None
+        except ConnectionLost:
+            self.protocol.send_failed()
+            raise
         except BaseException:
             self.give_up()
             raise
@@ -124,7 +138,11 @@ class Connection(Generic[EventT_co]):
             event = protocol.next_event()
             if not isinstance(event, Signal):
                 return event
-            await self.flush(seconds)
+            is_lost = False
+            try:
+                await self.flush(seconds)
+            except ConnectionLost:  # the peer may have said why
+                is_lost = True
             deadline = _deadline(seconds)
             while isinstance(event, Signal):
                 data = await self.stream.receive(deadline=deadline)
@@ -133,6 +151,8 @@ class Connection(Generic[EventT_co]):
                 else:
                     protocol.receive_eof()
                 event = protocol.next_event()
+            if is_lost:
+                self.give_up()
             return event
         except TimeoutError as error:
             failure = self._timeout(error, seconds)
@@ -143,16 +163,18 @@ class Connection(Generic[EventT_co]):
             self.give_up()
             raise
 
-    async def converse(self, take: Callable[[], bool], patience: Callable[[], float]) -> None:
-        """Let `take` handle what comes, segment by segment, and write what the protocol object then has to say.
+    async def converse(
+        self, handle: Callable[[], None], more: Callable[[], bool], patience: Callable[[], float]
+    ) -> None:
+        """Let what comes be handled, segment by segment, and write what the protocol object then has to say.
 
         Args:
-            take: called when the protocol object has received a segment, to take its events; False ends the
-                conversation.
+            handle: called when the protocol object has received a segment, to take its events.
+            more: called after that; False ends the conversation.
             patience: called for the seconds that the peer may take now, for a segment or to take data.
 
         Raises:
-            RemoteProtocolError, ConnectionLost, MailTimeout, or what `take` raises: the connection is given up.
+            RemoteProtocolError, ConnectionLost, MailTimeout, or what `handle` raises: the connection is given up.
         """
         protocol = self.protocol
         goes_on = True
@@ -160,11 +182,14 @@ class Connection(Generic[EventT_co]):
 
         def respond(data: bytes) -> list[bytes] | None:
             nonlocal goes_on, held
+            if self.stream.is_broken:  # what is begun now could not leave
+                protocol.send_failed()
             if data:
                 protocol.receive_data(data)
             else:
                 protocol.receive_eof()
-            goes_on = take()
+            handle()
+            goes_on = more()
             chunks = protocol.data_to_send()
             if goes_on and sum(map(len, chunks)) <= _PIECE:
                 return chunks
@@ -185,8 +210,25 @@ class Connection(Generic[EventT_co]):
         except BaseException as error:
             if isinstance(error, MailError):
                 error.stage = error.stage or protocol.stage
-            self.give_up()
+            try:
+                if isinstance(error, ConnectionLost) and self.stream.is_broken:
+                    await self._hear_out(handle)
+            finally:
+                self.give_up()
             raise
+
+    async def _hear_out(self, handle: Callable[[], None]) -> None:
+        """Hand over what the peer said before a write failed: answers, and perhaps why it left."""
+        protocol = self.protocol
+        while True:
+            try:
+                data = await self.stream.receive(deadline=_deadline(_LAST_WORDS_SECONDS))
+            except (NetworkError, TimeoutError):
+                return
+            if not data:
+                return
+            protocol.receive_data(data)
+            handle()
 
     def _timeout(self, error: TimeoutError, seconds: float | None) -> MailTimeout:
         if isinstance(error, MailTimeout):
@@ -219,7 +261,9 @@ class Connection(Generic[EventT_co]):
         except TimeoutError:
             self.give_up()
             raise MailTimeout(seconds or 0, waiting_for="the TLS handshake", stage=Stage.TLS) from None
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, MailError):
+                error.stage = error.stage or Stage.TLS
             self.give_up()
             raise
 

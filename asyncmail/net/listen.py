@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, cast
 import anyio
 from anyio.abc import SocketAttribute
 
-from ..errors import InputError, NetworkError
+from ..errors import InputError, MailError
 from .anyio_stream import AnyIOStream
-from .asyncio_stream import CLOSE_TIMEOUT, AsyncioStream
+from .asyncio_stream import AsyncioStream
 from .background import spawn
 from .clock import now
 from .endpoints import connect_error, resolve
@@ -168,14 +168,7 @@ class _Doorkeeper:
             return _AnyIODoor(cast("SocketListener", listeners.listeners[0]), self.admit_anyio)
         # Before it serves it holds nothing that a cancellation could leave behind.
         server = await loop.create_server(
-            self._native_stream,
-            address,
-            port,
-            backlog=self._backlog,
-            start_serving=False,
-            ssl=self._tls_context,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT if self._tls_context else None,
-            ssl_shutdown_timeout=CLOSE_TIMEOUT if self._tls_context else None,
+            self._native_stream, address, port, backlog=self._backlog, start_serving=False
         )
         return await _AsyncioDoor(server).open()
 
@@ -184,35 +177,29 @@ class _Doorkeeper:
         if loop is None:
             return _AnyIODoor(await anyio.create_unix_listener(path, backlog=self._backlog), self.admit_anyio)
         server = await loop.create_unix_server(
-            self._native_stream,
-            path,
-            backlog=self._backlog,
-            start_serving=False,
-            ssl=self._tls_context,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT if self._tls_context else None,
-            ssl_shutdown_timeout=CLOSE_TIMEOUT if self._tls_context else None,
+            self._native_stream, path, backlog=self._backlog, start_serving=False
         )
         return await _AsyncioDoor(server).open()
 
     def _native_stream(self) -> AsyncioStream:
-        return AsyncioStream(lambda stream: spawn(self._serve, stream, name="connection"))
+        return AsyncioStream(self._admit)
 
     def admit_anyio(self, stream: AnyByteStream) -> None:
         """Begin to serve a connection that an anyio listener accepted."""
-        spawn(self._serve_anyio, AnyIOStream(stream), name="connection")
+        self._admit(AnyIOStream(stream))
 
-    async def _serve_anyio(self, stream: ByteStream) -> None:
+    def _admit(self, stream: ByteStream) -> None:
+        spawn(self._serve, stream, name="connection")
+
+    async def _serve(self, stream: ByteStream) -> None:
         if self._tls_context is not None:
             try:
                 await stream.start_tls(
                     self._tls_context, server_side=True, deadline=now() + HANDSHAKE_TIMEOUT
                 )
-            except (NetworkError, TimeoutError) as exc:
+            except (MailError, TimeoutError) as exc:
                 _logger.debug("%s: %s", stream.peer, exc)
                 return
-        await self._serve(stream)
-
-    async def _serve(self, stream: ByteStream) -> None:
         try:
             await self._on_connection(stream)
         except BaseException:

@@ -40,6 +40,8 @@ class ByteStream(ABC):
     async def receive(self, *, deadline: float = NEVER) -> bytes:
         """Return the octets that came, at least one; `b""` once the peer has ended its direction.
 
+        With TLS that takes its goodbye (close_notify): an end without one is a lost connection.
+
         Where octets are there already it may return without giving other tasks a turn.
 
         Raises:
@@ -105,14 +107,14 @@ class ByteStream(ABC):
     ) -> None:
         """Negotiate TLS on this connection; what is sent and received from then on is encrypted.
 
-        A server calls it right after the send() of its consent, with no await in between that could let the
-        client's first octets in. If it fails, the stream has been aborted.
+        If it fails, the stream has been aborted.
 
         Args:
             server_hostname: the name that the server's certificate must have; for the client side.
 
         Raises:
-            PlaintextAfterStartTLS: octets came in the clear that nobody has received yet.
+            PlaintextAfterStartTLS: octets came in the clear that nobody has received yet; on the server side, such
+                that no handshake begins with.
             TLSError: the handshake failed.
             ConnectionLost: the connection broke during the handshake.
             TimeoutError: the deadline passed.

@@ -11,9 +11,10 @@ from ..errors import ConnectionLost, InputError, NetworkError, Stage, TLSError
 __all__ = [
     "client_context",
     "default_context",
+    "handshake_error",
     "require_server_hostname",
     "server_context",
-    "translate_tls_error",
+    "tls_lost",
 ]
 
 _WRONG_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -146,22 +147,18 @@ def require_server_hostname(context: ssl.SSLContext, server_hostname: str | None
         )
 
 
-def translate_tls_error(exc: Exception, name: str) -> NetworkError:
-    """Return what a handshake, or TLS later on, failed of, in terms of this library.
+def handshake_error(exc: Exception, name: str) -> NetworkError:
+    """Return what a handshake failed of, in terms of this library.
 
     Args:
-        exc: what the `ssl` module or the event loop raised.
+        exc: what the `ssl` module raised, or that the connection broke.
         name: of the peer, as the certificate should have it; for the text.
     """
     peer = name or "the peer"
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _certificate_error(exc, peer)
     reason = getattr(exc, "reason", None) or ""
-    if (
-        isinstance(exc, ssl.SSLEOFError)
-        or reason in _CUT_OFF
-        or not isinstance(exc, ssl.SSLError | ValueError)
-    ):
+    if isinstance(exc, OSError) and not isinstance(exc, ssl.SSLError):
         return ConnectionLost(
             f"{peer} closed the connection during the TLS handshake",
             stage=Stage.TLS,
@@ -178,16 +175,40 @@ def translate_tls_error(exc: Exception, name: str) -> NetworkError:
             cure="have it offer TLS 1.2 or 1.3, or pass a tls_context of your own",
         )
     if reason in _CERTIFICATE_REFUSED:
-        return TLSError(
-            f"{peer} did not accept the certificate of this side: {_words(reason)}",
-            cure="check that it trusts the certificate's authority and asks for the right name",
-        )
+        return _certificate_refused(reason, peer)
     if reason in _NO_COMMON_CIPHER:
         return TLSError(
             f"no cipher in common with {peer}", cure="check the ciphers and the key type on both sides"
         )
     return TLSError(
         f"TLS with {peer} failed: {_words(reason) or exc}", cure="check the TLS settings on both sides"
+    )
+
+
+def tls_lost(exc: ssl.SSLError, name: str) -> NetworkError:
+    """Return how TLS ended after the handshake, in terms of this library.
+
+    That is a connection which was lost, except that in TLS 1.3 a client may learn so late that the server does not
+    accept its certificate.
+    """
+    peer = name or "the peer"
+    reason = getattr(exc, "reason", None) or ""
+    if isinstance(exc, ssl.SSLEOFError) or reason in _CUT_OFF:
+        return ConnectionLost(f"{peer} closed the connection without ending TLS")
+    if reason in _CERTIFICATE_REFUSED:
+        return _certificate_refused(reason, peer)
+    if "_ALERT_" in reason:
+        return ConnectionLost(f"{peer} broke TLS off: {_words(reason)}", cure="look into its log")
+    return ConnectionLost(
+        f"TLS with {peer} broke: {_words(reason) or exc}",
+        cure="look for what alters octets on the way, such as a proxy or a firewall",
+    )
+
+
+def _certificate_refused(reason: str, peer: str) -> TLSError:
+    return TLSError(
+        f"{peer} did not accept the certificate of this side: {_words(reason)}",
+        cure="check that it trusts the certificate's authority and asks for the right name",
     )
 
 

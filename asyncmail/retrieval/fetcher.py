@@ -96,6 +96,7 @@ class Fetcher:
                 raise InputError(f"{name}={number} allows no session", cure="use 1 or more")
         if isinstance(urls, str):
             raise InputError("one URL is given where several may be", cure="pass a list of URLs")
+        _check_destination(deliver_to)
         if isinstance(delete, timedelta):
             self._delete_after: float | None = delete.total_seconds()
         else:
@@ -123,9 +124,13 @@ class Fetcher:
         names: set[str] = set()
         for index, text in enumerate(urls):
             try:
-                url = _parse(text)
+                url = ServerURL.parse(text) if isinstance(text, str) else text
             except URLError as error:
-                self._unusable.append(FetchReport(index=index, error=error))
+                # No more of it can be told: a password can be anywhere in a URL that is malformed.
+                self._unusable.append(FetchReport(index=index, maildrop=f"URL {index + 1}", error=error))
+                continue
+            if (fault := _fault_of(url)) is not None:
+                self._unusable.append(_failed(index, url, fault))
                 continue
             if name_of(url) not in names:
                 names.add(name_of(url))
@@ -279,17 +284,10 @@ class _Run:
             self._start_sessions()
 
     def _give_up(self, url: ServerURL, error: MailError | None) -> FetchReport:
-        return FetchReport(
-            index=self._fetcher._indexes[url],
-            url=str(url),
-            maildrop=name_of(url),
-            user=url.username,
-            host=url.host,
-            error=ConnectError(
-                f"{url.endpoint} was given up after other maildrops failed: {error}",
-                cure="fetch it again later",
-            ),
+        given_up = ConnectError(
+            f"{url.endpoint} was given up after other maildrops failed: {error}", cure="fetch it again later"
         )
+        return _failed(self._fetcher._indexes[url], url, given_up)
 
     def _report(self, report: FetchReport) -> None:
         self._reports.append(report)
@@ -298,10 +296,32 @@ class _Run:
         self._news.set()
 
 
-def _parse(text: str | ServerURL) -> ServerURL:
-    url = ServerURL.parse(text) if isinstance(text, str) else text
+def _fault_of(url: ServerURL) -> URLError | None:
     if url.protocol is not MailProtocol.POP3:
-        raise URLError(f"{url} is no maildrop", cure="use a URL such as pop3s://user:password@host")
+        return URLError(f"{url} is no maildrop", cure="use a URL such as pop3s://user:password@host")
     if not url.username:
-        raise URLError(f"{url} names no user", cure="put user:password@ before the host")
-    return url
+        return URLError(f"{url} names no user", cure="put user:password@ before the host")
+    return None
+
+
+def _failed(index: int, url: ServerURL, error: MailError) -> FetchReport:
+    """The report of a maildrop without a session."""
+    return FetchReport(
+        index=index,
+        url=str(url),
+        maildrop=name_of(url),
+        user=url.username,
+        host=url.host,
+        error=error,
+    )
+
+
+def _check_destination(deliver_to: object) -> None:
+    if isinstance(deliver_to, str | os.PathLike):
+        path = os.path.join(deliver_to, "{user}")
+        raise InputError("deliver_to is a path", cure=f"pass asyncmail.Maildir({path!r})")
+    if not callable(deliver_to) and not callable(getattr(deliver_to, "deliver", None)):
+        raise InputError(
+            f"a {type(deliver_to).__name__} cannot be delivered to",
+            cure="pass a Maildir, or an async function that takes maildrop and content",
+        )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ExtensionRequired, POP3ResponseError, Stage
+from ..pop3 import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,21 +60,20 @@ async def list_messages(client: POP3Client, known: Iterable[str]) -> MaildropLis
         ExtensionRequired: the server has neither unique-ids nor TOP.
         POP3ResponseError: it does not list the maildrop now.
     """
-    scan = await client.list()
+    refusal: POP3ResponseError | None = None
+    try:
+        scan, listing = await client.listings()
+    except POP3ResponseError as error:
+        refusal, scan, listing = error, await client.list(), Listing()
     if not scan and not scan.malformed:
         return MaildropListing(messages=[], is_complete=True)
-    is_complete = not scan.malformed
-    unique_ids: dict[int, str] = {}
-    try:
-        listing = await client.uidl()
-    except POP3ResponseError as error:
-        # To a server that has unique-ids and fails to tell them now, all messages would be new.
-        if error.is_transient or "UIDL" in client.capabilities or any(" " not in name for name in known):
-            raise
-    else:
-        unique_ids = dict(listing)
-        is_complete = is_complete and not listing.malformed
-    octets = dict(scan)
+    # To a server that has unique-ids and fails to tell them now, all messages would be new.
+    if refusal and (
+        refusal.is_transient or "UIDL" in client.capabilities or any(" " not in name for name in known)
+    ):
+        raise refusal
+    is_complete = not scan.malformed and not listing.malformed
+    octets, unique_ids = dict(scan), dict(listing)
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for number in sorted(octets.keys() | unique_ids.keys()):
         groups[unique_ids.get(number, "")].append(number)

@@ -31,7 +31,7 @@ _GROUP_MESSAGES = 128
 
 def name_of(url: ServerURL) -> str:
     """Return the name of a maildrop in the ledger."""
-    return f"{url.username}@{url.endpoint}"
+    return f"{url.username}@{url.endpoint}" if url.username else url.endpoint
 
 
 class MaildropFetch:

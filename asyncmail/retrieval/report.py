@@ -18,7 +18,7 @@ class FetchReport:
     Args:
         index: its position in the URLs that the fetcher was given.
         url: its URL without the password; empty if that is no URL.
-        maildrop: its name in the ledger, `user@host:port`.
+        maildrop: its name in the ledger, `user@host:port`; its place, such as `URL 3`, if that is no URL.
         user: the username.
         host: the host, without the port.
         listed: messages in the maildrop.

@@ -6,12 +6,14 @@ server.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from ..errors import MailError, Stage
-from ..folders import settle
+from ..errors import InputError, MailError, Stage
+from ..folders.disk import folder_errors, in_thread
+from ..folders.files import MaildirFiles
 from .ledger import Intent
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Store(ABC):
 
     def __init__(self, maildrop: str, ledger: Ledger, undisturbed: Undisturbed) -> None:
         self._maildrop = maildrop
-        self._ledger = ledger
+        self._ledger = ledger.file
         self._undisturbed = undisturbed
 
     async def open(self) -> dict[str, float]:
@@ -62,19 +64,23 @@ class Store(ABC):
         Raises:
             FolderError: the ledger or a folder cannot be read or written.
         """
-        history = await self._ledger.look_up(self._maildrop)
+        return await in_thread(self._open)
+
+    def _open(self) -> dict[str, float]:
+        history = self._ledger.look_up(self._maildrop)
         if not history.intents:
             return history.stored
         folders: defaultdict[str, list[Intent]] = defaultdict(list)
         for intent in history.intents:
             folders[intent.folder].append(intent)
         for folder, intents in folders.items():
-            there = await settle(folder, [intent.name for intent in intents])
+            with folder_errors(folder):
+                there = MaildirFiles(folder).settle({intent.name for intent in intents})
             # What is nowhere was never written, or not to its end: it is fetched again.
             lost = [intent.unique_id for intent in intents if intent.name not in there]
-            await self._ledger.forget(self._maildrop, lost)
-            await self._ledger.record(self._maildrop, [i.unique_id for i in intents if i.name in there])
-        return (await self._ledger.look_up(self._maildrop)).stored
+            self._ledger.forget(self._maildrop, lost)
+            self._ledger.record(self._maildrop, [i.unique_id for i in intents if i.name in there])
+        return self._ledger.look_up(self._maildrop).stored
 
     @abstractmethod
     async def add(self, messages: Sequence[Retrieved]) -> None:
@@ -102,7 +108,7 @@ class Store(ABC):
             FolderError: the ledger cannot be written.
         """
         if identities:
-            await self._ledger.forget(self._maildrop, identities)
+            await in_thread(self._ledger.forget, self._maildrop, identities)
 
 
 class MaildirStore(Store):
@@ -111,9 +117,11 @@ class MaildirStore(Store):
     def __init__(self, maildrop: str, ledger: Ledger, undisturbed: Undisturbed, maildir: Maildir) -> None:
         super().__init__(maildrop, ledger, undisturbed)
         self._maildir = maildir
+        self._files = maildir.files
 
     async def add(self, messages: Sequence[Retrieved]) -> None:
-        await self._undisturbed.run(self._add, messages)
+        # All of it in one thread: to go to and fro takes longer than a step.
+        await self._undisturbed.run(in_thread, self._add, messages)
 
     async def receive(self, identity: str, chunks: AsyncIterable[bytes]) -> int:
         delivery = self._maildir.begin()
@@ -127,17 +135,19 @@ class MaildirStore(Store):
         await self._undisturbed.run(self._finish, identity, delivery)
         return delivery.octets
 
-    async def _add(self, messages: Sequence[Retrieved]) -> None:
-        names = await self._maildir.write([content for _, content in messages])
-        await self._publish([identity for identity, _ in messages], names)
-
     async def _finish(self, identity: str, delivery: Delivery) -> None:
-        await self._publish([identity], [await delivery.finish()])
+        name = await delivery.finish()
+        await in_thread(self._publish, [identity], [name])
 
-    async def _publish(self, identities: Sequence[str], names: Sequence[str]) -> None:
-        folder = self._maildir.path
+    def _add(self, messages: Sequence[Retrieved]) -> None:
+        with folder_errors(self._files.path):
+            names = self._files.write([content for _, content in messages])
+        self._publish([identity for identity, _ in messages], names)
+
+    def _publish(self, identities: Sequence[str], names: Sequence[str]) -> None:
+        folder = self._files.path
         try:
-            await self._ledger.intend(
+            self._ledger.intend(
                 self._maildrop,
                 [
                     Intent(unique_id=identity, folder=folder, name=name)
@@ -145,10 +155,11 @@ class MaildirStore(Store):
                 ],
             )
         except MailError:
-            self._maildir.discard(names)
+            self._files.discard(names)
             raise
-        await self._maildir.publish(names)
-        await self._ledger.record(self._maildrop, identities)
+        with folder_errors(folder):
+            self._files.publish(names)
+        self._ledger.record(self._maildrop, identities)
 
 
 class DestinationStore(Store):
@@ -167,7 +178,14 @@ class DestinationStore(Store):
     async def add(self, messages: Sequence[Retrieved]) -> None:
         for identity, content in messages:
             try:
-                await self._deliver(self._maildrop, content)
+                taken = self._deliver(self._maildrop, content)
+                if not inspect.isawaitable(taken):
+                    raise InputError(
+                        "what messages are delivered to is not async",
+                        stage=Stage.DELIVERY,
+                        cure="write async def deliver(maildrop, content)",
+                    )
+                await taken
             except MailError:
                 raise
             except Exception as error:
@@ -176,7 +194,7 @@ class DestinationStore(Store):
                     stage=Stage.DELIVERY,
                 ) from error
             # Each by itself, so that no more than the one in hand can come again.
-            await self._undisturbed.run(self._ledger.record, self._maildrop, [identity])
+            await self._undisturbed.run(in_thread, self._ledger.record, self._maildrop, [identity])
 
     async def receive(self, identity: str, chunks: AsyncIterable[bytes]) -> int:
         content = b"".join([chunk async for chunk in chunks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Allowance"]
 
 _SOONEST = 16
-_LATEST = 4096
+_LATEST = 1024
 
 
 class Allowance:

@@ -19,7 +19,7 @@ class Pace:
         InputError: a rate is not above 0, or `burst` is less than 1.
     """
 
-    __slots__ = ("_interval", "_next", "_tolerance")
+    __slots__ = ("_next", "_tolerance", "interval")
 
     def __init__(
         self, *, per_second: float | None = None, per_minute: float | None = None, burst: int = 1
@@ -32,26 +32,28 @@ class Pace:
                 intervals.append(seconds / rate)
         if burst < 1:
             raise InputError(f"a burst of {burst} messages", cure="use a number of at least 1")
-        self._interval = max(intervals)
-        self._tolerance = self._interval * (burst - 1)
+        self.interval: float = max(intervals)
+        """Seconds from one message to the next in the long run; 0 where there is no limit."""
+        self._tolerance = self.interval * (burst - 1)
         self._next = 0.0
 
     def __repr__(self) -> str:
-        rate = f"{1 / self._interval:g} messages per second" if self._interval else "unlimited"
+        rate = f"{1 / self.interval:g} messages per second" if self.interval else "unlimited"
         return f"<Pace {rate}>"
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is a rate to keep."""
-        return self._interval > 0
 
     def delay(self, time: float) -> float:
         """Return the seconds from `time` until a message may begin; 0 if one may now."""
-        return max(self._next - self._tolerance - time, 0.0)
+        delay = self._next - self._tolerance - time
+        if (
+            delay > 2 * self.interval
+        ):  # longer than any that there is: `time` is of the clock of another event loop
+            self._next = time
+            return 0.0
+        return max(delay, 0.0)
 
     def take(self, time: float) -> bool:
         """Count a message that begins at `time`, if one may."""
-        if self._next - self._tolerance > time:
+        if self._next - self._tolerance > time and self.delay(time) > 0:
             return False
-        self._next = max(self._next, time) + self._interval
+        self._next = max(self._next, time) + self.interval
         return True

@@ -95,7 +95,8 @@ class Pool:
         self.limits = limits
         self.is_closing: bool = False
         self._is_aborted = False
-        self._pace = limits.pace()
+        pace = limits.pace()
+        self._pace = pace if pace.interval else None
         self._make_client = make_client
         self._connections = connections
         self._allowance = Allowance(connections)
@@ -147,8 +148,9 @@ class Pool:
     async def aclose(self) -> None:
         """Do what is queued, then end."""
         self.is_closing = True
-        for worker in self._workers:
+        for worker in self._idle:
             worker.wake()
+        self._end_needless()
         while self._workers:
             self._ended = self._ended or anyio.Event()
             await self._ended.wait()
@@ -171,14 +173,14 @@ class Pool:
 
     def take_job(self) -> Job | None:
         """The next job, None if there is none or it may not begin yet."""
-        if self.has_jobs and (not self._pace.is_limited or self._pace.take(now())):
+        if self.has_jobs and (self._pace is None or self._pace.take(now())):
             return self._queue.popleft()
         return None
 
     @property
     def delay(self) -> float:
         """Seconds until a job may begin that waits; 0 if none waits, or one may begin now."""
-        return self._pace.delay(now()) if self.has_jobs else 0.0
+        return self._pace.delay(now()) if self._pace is not None and self.has_jobs else 0.0
 
     def put_back(self, jobs: list[Job], error: MailError) -> None:
         """Queue jobs again, in front, that came to nothing because their connection did."""
@@ -249,6 +251,7 @@ class Pool:
             else:
                 self._note_failure(failed, is_final)
         self.staff(replaces=worker.is_connected)
+        self._end_needless()
         if not self._workers and self._ended is not None:
             ended, self._ended = self._ended, None
             ended.set()
@@ -278,6 +281,12 @@ class Pool:
             self._opening += 1
             self._workers.add(Worker(self, self._make_client(), pause))
             replaces = False
+
+    def _end_needless(self) -> None:
+        """At the end, do not wait for connections that nobody needs any more."""
+        if self.is_closing and not self.has_jobs and len(self._workers) == self._opening:
+            for worker in list(self._workers):
+                worker.abort()
 
     def _note_failure(self, error: MailError, is_final: bool) -> None:
         self._failures += 1

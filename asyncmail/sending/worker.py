@@ -158,20 +158,18 @@ class Worker:
             pool.busy(self)
             if not self._client.is_usable or not (was_woken or pool.has_jobs):
                 return False
-            self._look_at_age()
+            if now() >= self._ends_at:
+                self._left = 0
         if pool.has_jobs:
             pool.staff()  # there is no room for more here
         return True
-
-    def _look_at_age(self) -> None:
-        if self._ends_at < NEVER and now() >= self._ends_at:
-            self._left = 0
 
     def _go_on(self, pipeline: Pipeline[Job]) -> bool:
         """Deliver what is decided, and submit more; False when there is nothing left to do."""
         self._deliver(pipeline)
         self._heed(pipeline)
-        self._look_at_age()
+        if now() >= self._ends_at:
+            self._left = 0
         return self._fill(pipeline)
 
     def _heed(self, pipeline: Pipeline[Job]) -> None:

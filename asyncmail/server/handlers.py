@@ -60,12 +60,15 @@ class ReceivedTransaction:
         session: who sends it.
         mail: the MAIL command with its parameters.
         recipients: forward-paths that were accepted.
+        recipient_parameters: by recipient, where there were any, the parameters of RCPT, such as `{"NOTIFY": "NEVER"}`:
+            those of extensions that the application has the server offer.
         content: octets with CRLF line ends, dot-stuffing undone; empty for a `StreamingHandler`.
     """
 
     session: SessionInfo
     mail: Mail
     recipients: list[str] = field(default_factory=list)
+    recipient_parameters: dict[str, dict[str, str | None]] = field(default_factory=dict)
     content: bytes = b""
 
     @property

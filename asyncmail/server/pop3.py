@@ -6,7 +6,8 @@ import ipaddress
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from ..errors import InputError, MailError, POP3ResponseError
 from ..net import now
@@ -41,11 +42,12 @@ from ..pop3 import (
 )
 from ..wire import Signal
 from .excerpt import Excerpt
+from .hooks import ask, complain
 from .listener import ConnectionLimits, MailServer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterable, Awaitable, Sequence
+    from collections.abc import AsyncIterable, Sequence
 
     from ..net import ByteStream
     from ..sasl import Attempt
@@ -63,8 +65,9 @@ _TOO_MANY = Response(Status.ERR, "too many connections, try again later", Respon
 
 _UNSENT_LIMIT = 262_144  # octets of answers that are kept before they are written
 
+_ask = partial(ask, refusal=POP3ResponseError, failed=_LOCAL_ERROR)
+
 _logger = logging.getLogger("asyncmail.server")
-T = TypeVar("T")
 
 
 class POP3Server(MailServer):
@@ -272,25 +275,20 @@ class _POP3Session:
             _logger.debug("%s: %s answered %s", self._stream.peer, event.line, event.response)
 
     async def _log_in(self, attempt: Attempt) -> Response:
-        user = await self._ask(self._maildrops.authenticate(attempt))
+        hook = self._maildrops.authenticate
+        user: object = await _ask(hook, attempt)
         if isinstance(user, Response):
             return user
         if user is None:
             return _BAD_CREDENTIALS
-        maildrop = await self._ask(self._maildrops.open(user))
+        if not isinstance(user, str):
+            complain(hook, user, "not the name of a user: return the name, or None if the password is wrong")
+            return _LOCAL_ERROR
+        maildrop = await _ask(self._maildrops.open, user)
         if isinstance(maildrop, Response):
             return maildrop
         self._maildrop = maildrop
         return Response(Status.OK, f"{len(maildrop.messages)} messages")
-
-    async def _ask(self, answer: Awaitable[T]) -> T | Response:
-        try:
-            return await answer
-        except POP3ResponseError as error:
-            return cast("Response", error.reply)
-        except Exception:
-            _logger.exception("the maildrops failed")
-            return _LOCAL_ERROR
 
     # --- commands
 
@@ -345,7 +343,7 @@ class _POP3Session:
             return _OK
         response = None
         if self._deleted:
-            response = await self._ask(self._maildrop.remove(self._deleted))
+            response = await _ask(self._maildrop.remove, self._deleted)
         # Before the answer, so that who has it can log in again.
         self._close_maildrop()
         return response or _OK
@@ -370,7 +368,7 @@ class _POP3Session:
 
     async def _send_message(self, number: int, excerpt: Excerpt | None) -> None:
         assert self._maildrop is not None
-        content = await self._ask(self._maildrop.content(number))
+        content = await _ask(self._maildrop.content, number)
         if isinstance(content, Response):
             self._protocol.send(content)
             return

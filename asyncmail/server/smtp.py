@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
@@ -43,6 +44,7 @@ from .handlers import (
     StreamingHandler,
     Verifier,
 )
+from .hooks import ask, complain
 from .listener import ConnectionLimits, MailServer
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ _AUTHENTICATED = Reply(235, "Authenticated", "2.7.0")
 _SHUTTING_DOWN = Reply(421, "The server is shutting down, try again later", "4.3.2")
 _TOO_MANY = Reply(421, "Too many connections, try again later", "4.7.0")
 _IDLE = Reply(421, "Nothing came for too long", "4.4.2")
+
+_NO_NAME = "not the name of a user: return the name, or None if the password is wrong"
+
+_ask = partial(ask, refusal=SMTPReplyError, failed=_LOCAL_ERROR)
 
 _logger = logging.getLogger("asyncmail.server")
 
@@ -353,6 +359,10 @@ class _SMTPSession:
         hooks = self._hooks
         if type(command) is Rcpt:
             transaction = cast("ReceivedTransaction", self._transaction)
+            if command.parameters:
+                transaction.recipient_parameters[command.recipient] = command.parameters
+            elif transaction.recipient_parameters:  # of one that was refused
+                transaction.recipient_parameters.pop(command.recipient, None)
             if hooks.recipient is not None:
                 return self._filter_recipient(hooks.recipient, transaction, command.recipient)
             transaction.recipients.append(command.recipient)
@@ -389,7 +399,7 @@ class _SMTPSession:
 
     async def _stream_content(self, handler: StreamingHandler, data: bytes) -> None:
         if self._failure is None:
-            refusal = await self._ask(handler.receive, self._transaction, data)
+            refusal = await _ask(handler.receive, self._transaction, data)
             self._failure = refusal if isinstance(refusal, Reply) else None
 
     async def _deliver(self) -> None:
@@ -399,18 +409,24 @@ class _SMTPSession:
         answer: object = self._failure
         self._begin(None)
         if answer is None:
-            answer = await self._ask(self._hooks.deliver, transaction)
+            answer = await _ask(self._hooks.deliver, transaction)
         due = self._protocol.replies_due
-        replies = list(answer) if isinstance(answer, Sequence) else [answer] * due
+        # A str is one, too: of characters.
+        replies = (
+            list(answer) if isinstance(answer, Sequence) and not isinstance(answer, str) else [answer] * due
+        )
         if len(replies) != due:
-            _logger.error("the handler gave %d replies where %d are due", len(replies), due)
+            complain(self._hooks.deliver, answer, f"not the {due} replies that are due")
             replies = [_LOCAL_ERROR] * due
         for each in replies:
-            self._answer(self._checked(each) or _ACCEPTED)
+            self._answer(_checked(self._hooks.deliver, each) or _ACCEPTED)
+            if not self._protocol.in_flight:  # 421 ends it before the last reply
+                break
 
     async def _authenticate(self, event: AuthenticationReceived) -> None:
         assert self._hooks.authenticator is not None  # else AUTH was not offered
-        answer = await self._ask(self._hooks.authenticator.authenticate, self._info, event.attempt)
+        hook = self._hooks.authenticator.authenticate
+        answer: object = await _ask(hook, self._info, event.attempt)
         if isinstance(answer, str) and answer:
             self._info.user = answer
             self._answer(_AUTHENTICATED)
@@ -419,7 +435,7 @@ class _SMTPSession:
         elif isinstance(answer, Reply) and not answer.is_positive:
             self._answer(answer)
         else:
-            _logger.error("the handler returned %r, which is not the name of a user", answer)
+            complain(hook, answer, _NO_NAME)
             self._answer(_LOCAL_ERROR)
 
     def _answer(self, reply: Reply | None) -> None:
@@ -433,21 +449,12 @@ class _SMTPSession:
             self._protocol.send(_LOCAL_ERROR)
 
     async def _reply_of(self, hook: Callable[..., Awaitable[object]], *arguments: object) -> Reply | None:
-        return self._checked(await self._ask(hook, *arguments))
+        return _checked(hook, await _ask(hook, *arguments))
 
-    def _checked(self, answer: object) -> Reply | None:
-        """What a hook returned, if it may return that."""
-        if answer is None or isinstance(answer, Reply):
-            return answer
-        _logger.error("the handler returned %r, which is no reply", answer)
-        return _LOCAL_ERROR
 
-    async def _ask(self, hook: Callable[..., Awaitable[object]], *arguments: object) -> object:
-        """What a hook returns, or the reply that stands for what it raises."""
-        try:
-            return await hook(*arguments)
-        except SMTPReplyError as error:
-            return error.reply
-        except Exception:
-            _logger.exception("the handler failed")
-            return _LOCAL_ERROR
+def _checked(hook: Callable[..., object], answer: object) -> Reply | None:
+    """What a hook returned, if it may return that."""
+    if answer is None or isinstance(answer, Reply):
+        return answer
+    complain(hook, answer, "no Reply: return None for yes, or asyncmail.Reply(550, …)")
+    return _LOCAL_ERROR

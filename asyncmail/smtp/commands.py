@@ -466,5 +466,5 @@ def parse_command(line: bytes) -> Command:
     verb, _, argument = text.partition(" ")
     command = _COMMANDS.get(verb.upper())
     if command is None:
-        raise UnknownCommand(printable(verb, 40))
+        raise UnknownCommand("no such verb")
     return command.parse(argument)

@@ -15,6 +15,31 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerOffer"]
 
+# What the server object does itself; the rest of an answer to EHLO is up to the application.
+_OWN = frozenset(
+    [
+        "PIPELINING",
+        "SIZE",
+        "8BITMIME",
+        "SMTPUTF8",
+        "ENHANCEDSTATUSCODES",
+        "CHUNKING",
+        "BINARYMIME",
+        "STARTTLS",
+        "AUTH",
+    ]
+)
+# Parameters that extensions add to MAIL and to RCPT, where that is not one of their own name to both.
+_ADDED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "DELIVERBY": (("BY",), ()),  # RFC 2852
+    "DSN": (("RET", "ENVID"), ("NOTIFY", "ORCPT")),  # RFC 3461
+    "FUTURERELEASE": (("HOLDFOR", "HOLDUNTIL"), ()),  # RFC 4865
+    "LIMITS": ((), ()),  # RFC 9422
+    "MT-PRIORITY": (("MT-PRIORITY",), ()),  # RFC 6710
+    "MTRK": (("MTRK",), ()),  # RFC 3885
+    "REQUIRETLS": (("REQUIRETLS",), ()),  # RFC 8689
+    "RRVS": ((), ("RRVS",)),  # RFC 7293
+}
 # RFC 5321 §4.1.1.1: ehlo-keyword and ehlo-param
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _PARAMETERS = re.compile(r"[ -~]*")
@@ -35,10 +60,12 @@ class ServerOffer:
         require_tls: MAIL and AUTH are refused before TLS (530, RFC 3207 §4; 538, RFC 4954 §6).
         require_authentication: MAIL is refused before AUTH (530, RFC 4954 §6).
         bare_newlines: what to do with content that holds CR or LF outside of CRLF.
-        more: further EHLO keywords and their parameters.
+        more: further EHLO keywords and their parameters. MAIL and RCPT may then carry what these extensions define, and
+            for keywords that are not known here a parameter of the same name.
 
     Raises:
-        InputError: `hostname` is not a name, a mechanism is not known, or `more` holds what cannot stand in a line.
+        InputError: `hostname` is not a name, a mechanism is not known, or `more` holds what cannot stand in a line,
+            or what this decides about.
     """
 
     hostname: str = "localhost"
@@ -59,6 +86,15 @@ class ServerOffer:
         for keyword, parameters in self.more.items():
             if not _KEYWORD.fullmatch(keyword) or not _PARAMETERS.fullmatch(parameters):
                 raise InputError(f"{quoted(f'{keyword} {parameters}')} is not a line of an answer to EHLO")
+
+            if keyword.upper() in _OWN:
+                raise InputError(f"whether {keyword.upper()} is offered is not for `more` to say")
+
+    def allows(self, verb: str, parameter: str) -> bool:
+        """Whether MAIL or RCPT may carry a parameter, by the extensions in `more`."""
+        position = ("MAIL", "RCPT").index(verb)
+        names = map(str.upper, self.more)
+        return any(parameter in _ADDED.get(name, ((name,), (name,)))[position] for name in names)
 
     def mechanisms_for(self, *, encrypted: bool) -> dict[str, type[ServerMechanism]]:
         """The mechanisms a client may use on a connection, by name, best first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import (
     AllRecipientsRefused,
@@ -30,7 +30,8 @@ class Status(enum.StrEnum):
     UNKNOWN = "unknown"  # the content was wholly written and no answer came: sending again may deliver twice
 
 
-class RecipientOutcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecipientOutcome:
     """One recipient: `reply` decided the `status` at `stage`; None where the server gave no answer."""
 
     address: str

@@ -176,8 +176,10 @@ class Transaction:
         """The outcome by the answers that came; `error` stands for those that will not come any more."""
         mail = self._mail_reply
         if self._is_plain and error is None:
-            reply = self._answers[-1]
-            decided = [RecipientOutcome(address, _ACCEPTED, reply, _CONTENT) for address in self.recipients]
+            final_reply = self._answers[-1]
+            decided = [
+                RecipientOutcome(address, _ACCEPTED, final_reply, _CONTENT) for address in self.recipients
+            ]
         elif mail is not None and mail.code >= 300:
             status = _status(mail)
             decided = [RecipientOutcome(address, status, mail, Stage.SENDER) for address in self.recipients]

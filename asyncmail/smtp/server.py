@@ -231,15 +231,15 @@ class ServerProtocol:
                     return Reply(530, "Authentication is required", "5.7.0")
                 if command.size is not None and command.size > self._limits.message_size:
                     return Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
-                if command.parameters:
-                    return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
+                if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
+                    return refusal
                 if command.body is BodyType.BINARY_MIME:
                     return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
             case Rcpt():
                 if self._recipients >= self._limits.recipients:
                     return TOO_MANY_RECIPIENTS
-                if command.parameters:
-                    return Reply(555, f"Parameter not known here: {next(iter(command.parameters))}", "5.5.4")
+                if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
+                    return refusal
                 if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
                     return NEEDS_SMTPUTF8
             case Starttls():
@@ -256,6 +256,12 @@ class ServerProtocol:
                     if not self._encrypted and command.mechanism in offer.mechanisms_for(encrypted=True):
                         return Reply(538, "This mechanism needs TLS", "5.7.11")
                     return Reply(504, "The mechanism is not offered", "5.5.4")
+        return None
+
+    def _unknown_parameter(self, command: Mail | Rcpt) -> Reply | None:
+        for parameter in command.parameters:
+            if not self._offer.allows(command.verb, parameter):
+                return Reply(555, f"Parameter not known here: {parameter}", "5.5.4")
         return None
 
     def _out_of_sequence(self, command: Command) -> Reply:

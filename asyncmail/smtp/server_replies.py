@@ -76,7 +76,8 @@ def fault(line: bytes, error: ValueError | MailError) -> tuple[str, Reply]:
     hidden = f"<a line of {len(line)} octets>"
     match error:
         case UnknownCommand():
-            return str(error), Reply(500, "Not a command known here", "5.5.2")
+            # What looks like a verb may be the password behind an AUTH that was refused.
+            return hidden, Reply(500, "Not a command known here", "5.5.2")
         case AuthenticationError():
             return "<an authentication line>", Reply(501, error.problem, "5.5.2")
         case _ if line[:4].upper() == b"BDAT":

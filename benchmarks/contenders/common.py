@@ -112,6 +112,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--user", default="user", help="of the maildrop, or what their names begin with")
     parser.add_argument("--maildrops", type=int, default=1, help="how many there are")
     parser.add_argument("--password", default="", help="of the maildrops")
+    parser.add_argument("--directory", help="where a directory can be made for what is fetched")
     parser.add_argument("--whole", action="store_true", help="measure connecting and logging in too")
     return parser.parse_args()
 

@@ -20,7 +20,8 @@ async def fetch(options: Namespace) -> Measured:
         f"pop3://{options.user}{number}:{options.password}@{HOST}:{options.port}"
         for number in range(options.maildrops)
     ]
-    with tempfile.TemporaryDirectory() as directory, Stopwatch() as watch:
+    directory = tempfile.mkdtemp(dir=options.directory)
+    with Stopwatch() as watch:
         fetcher = Fetcher(urls, deliver_to=Maildir(f"{directory}/{{user}}"), ledger=f"{directory}/seen.db")
         fetched = 0
         async for report in fetcher.run():

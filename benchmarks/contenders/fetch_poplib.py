@@ -22,9 +22,9 @@ _THREADS = 8
 
 def fetch(options: Namespace) -> Measured:
     users = [f"{options.user}{number}" for number in range(options.maildrops)]
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(_THREADS) as threads:
-        with Stopwatch() as watch:
-            fetched = sum(threads.map(partial(_fetch, options, Path(name)), users))
+    directory = Path(tempfile.mkdtemp(dir=options.directory))
+    with ThreadPoolExecutor(_THREADS) as threads, Stopwatch() as watch:
+        fetched = sum(threads.map(partial(_fetch, options, directory), users))
     expect(fetched, options.messages, "messages fetched")
     return watch.measured(fetched)
 

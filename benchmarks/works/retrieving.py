@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from contenders.common import make_content
 from harness import Contender, Work, scaled
 
-from peers import run_dovecot
+from peers import run_dovecot, workspace
 
 from .distance import distant
 
@@ -61,8 +61,14 @@ def _far_maildrop(scale: float) -> Iterator[Sequence[str]]:
 @contextmanager
 def _maildrops(scale: float) -> Iterator[Sequence[str]]:
     number = scaled(50, scale)
-    with _dovecot([f"{_USER}{each}" for each in range(number)], 50, 5_000) as dovecot:
+    # Nothing is removed before all rounds are over: for minutes ext4 does not take the inodes of files that were
+    # removed, and looks at each of them, file by file, for one to take.
+    with (
+        _dovecot([f"{_USER}{each}" for each in range(number)], 50, 5_000) as dovecot,
+        workspace() as directory,
+    ):
         options = ["--port", str(dovecot.port), "--user", _USER, "--password", dovecot.password]
+        options += ["--directory", str(directory)]
         yield [*options, "--maildrops", str(number), "--messages", str(50 * number)]
 
 

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from asyncmail.cli.options import parse_rate
 from asyncmail.smtp import Reply
 
 if TYPE_CHECKING:
@@ -174,6 +175,65 @@ def test_the_sender_and_copies(bulk: Setting, receiver: Receiver) -> None:
     assert "warning: each message also goes to boss@example.com" in err
     assert receiver.received[0].sender == "me@example.com"
     assert receiver.received[0].message["From"] == "me@example.com"
+
+
+def test_a_sender_for_each_recipient(bulk: Setting, receiver: Receiver) -> None:
+    assert bulk("--verp", "--from", "bounces@example.org").status == 0
+    by_recipient = {each.recipients[0]: each for each in receiver.received}
+    assert by_recipient["r3@example.com"].sender == "bounces+r3=example.com@example.org"
+    assert by_recipient["r3@example.com"].message["From"] == "News <news@example.com>"
+    bulk.write(f"{'long' * 15}@example.com,Ann,1")
+    assert "line 2: " in bulk("--verp", "--new-journal").err
+
+
+def test_unsubscribing(bulk: Setting, receiver: Receiver) -> None:
+    bulk.write("ann@example.com,Ann,1 2")
+    uris = ("--unsubscribe", "https://example.com/u/{number}", "--unsubscribe", "mailto:u@example.com")
+    assert bulk(*uris).status == 0
+    message = receiver.received[0].message
+    assert message["List-Unsubscribe"] == "<https://example.com/u/1%202>, <mailto:u@example.com>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    status, _, err = bulk("--unsubscribe", "example.com")
+    assert status == 2
+    assert "cannot be an address to unsubscribe at" in err
+
+
+def test_attachments(bulk: Setting, receiver: Receiver, tmp_path: Path) -> None:
+    (tmp_path / "terms.pdf").write_bytes(b"%PDF")
+    assert bulk("--attach", tmp_path / "terms.pdf", "--limit", 1).status == 1
+    (attachment,) = receiver.received[0].message.iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content()) == ("terms.pdf", b"%PDF")
+    assert bulk("--attach", tmp_path / "none.pdf").status == 2
+
+
+def test_jinja(bulk: Setting, receiver: Receiver) -> None:
+    bulk.template.write_text(
+        "From: a@example.com\nSubject: x\n\n{% if name == 'N0' %}{{ name|lower }}{% endif %}\n"
+    )
+    assert bulk("--jinja", "--limit", 1).status == 1
+    assert receiver.received[0].message.get_content() == "n0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "per_second"),
+    [("100/s", 100), ("90/m", 1.5), ("1800/h", 0.5), ("0.5/s", 0.5), ("2 / m", 1 / 30)],
+)
+def test_rates(text: str, per_second: float) -> None:
+    assert parse_rate(text) == per_second
+
+
+@pytest.mark.parametrize("text", ["100", "0/s", "fast", "100/d", "-1/s", "nan/s", "1e999/s", "", "/s"])
+def test_what_is_no_rate(bulk: Setting, receiver: Receiver, text: str) -> None:
+    status, _, err = bulk("--rate", text)
+    assert status == 2
+    assert "write a rate as 100/s, 600/m or 5000/h" in " ".join(err.replace("│", "").split())
+    assert not receiver.received
+
+
+def test_a_pace(bulk: Setting, receiver: Receiver) -> None:
+    assert bulk("--rate", "1000/s", "--messages-per-connection", 7).status == 0
+    assert len(receiver.received) == 20
+    assert len({id(each.session) for each in receiver.received}) == 3
 
 
 def test_a_transcript(bulk: Setting) -> None:

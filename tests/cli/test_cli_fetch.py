@@ -49,7 +49,7 @@ def test_only_what_is_new(
     maildrops.deliver("ann", message("2"))
     status, out, _ = asyncmail("fetch", pop3("ann"), "--to", tmp_path / "deep" / "mail")
     assert [row[1:4] for row in rows(out)] == [["2", "1", "16"]]
-    assert stored(tmp_path / "deep" / "mail" / "ann") == [message("1"), message("2")]
+    assert stored(tmp_path / "deep" / "mail" / "ann@127.0.0.1") == [message("1"), message("2")]
     assert (tmp_path / "deep" / "mail" / ".asyncmail-ledger.db").exists()
     assert len(maildrops.contents("ann")) == 2
 
@@ -72,17 +72,18 @@ def test_deleting(
     ]
     assert reports[0]["url"].startswith("pop3://ann:***@127.0.0.1:")
     assert maildrops.contents("bob") == []
-    assert len(stored(tmp_path / "{x}" / "bob")) == 2
+    assert len(stored(tmp_path / "{x}" / "bob@127.0.0.1")) == 2
     assert ledger.exists()
     status, out, _ = asyncmail(*arguments)
     assert "0 new messages, 0 bytes, of 2 maildrops" in out
 
 
-def test_several_hosts(
+def test_one_layout_whether_there_are_one_or_several_hosts(
     asyncmail: Command, pop3: Callable[[str], str], maildrops: InMemoryMaildrops, tmp_path: Path
 ) -> None:
     maildrops.deliver("ann", message("1"))
     maildrops.deliver("bob", message("2"))
+    assert asyncmail("fetch", pop3("ann"), "--to", tmp_path).status == 0
     urls = f"{pop3('ann')}\n{pop3('bob').replace('127.0.0.1', 'localhost')}\n"
     status, _, _ = asyncmail("fetch", "--urls-file", "-", "--to", tmp_path, stdin=urls.encode())
     assert status == 0
@@ -119,8 +120,8 @@ def test_a_password_from_the_environment(
     ("url", "texts"),
     [
         ("mail.example.com", ("URL 1", "input: there is no scheme", "pop3s://mail.example.com")),
-        ("smtp://ann:x@127.0.0.1", ("URL 1", "is no maildrop", "use a URL such as pop3s://")),
-        ("pop3://127.0.0.1", ("URL 1", "names no user")),
+        ("smtp://ann:x@127.0.0.1", ("ann@127.0.0.1:25", "is no maildrop", "use a URL such as pop3s://")),
+        ("pop3://127.0.0.1", ("127.0.0.1:110", "names no user")),
         ("pop3://ann:p@ss@127.0.0.1", ("URL 1", "it holds @ twice")),
         ("pop3://ann:x@nowhere.invalid", ("connect: cannot connect to nowhere.invalid:110", "name server")),
         (
@@ -258,7 +259,7 @@ def test_a_file_size_limit_in_mid_delivery(
     assert status == 1
     assert "the file would be larger than allowed (raise the file size limit (ulimit -f))" in out
     assert len(maildrops.contents("ann")) == 2
-    assert stored(tmp_path / "ann") == [message("small")]
+    assert stored(tmp_path / "ann@127.0.0.1") == [message("small")]
 
 
 def test_killed_and_run_again(
@@ -271,11 +272,11 @@ def test_killed_and_run_again(
     command = [sys.executable, "-m", "asyncmail", "fetch", url, "--to", str(tmp_path), "--delete"]
     for count in (1, 100):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while process.poll() is None and len(list(tmp_path.glob("ann/new/*"))) < count:
+            while process.poll() is None and len(list(tmp_path.glob("ann@*/new/*"))) < count:
                 time.sleep(0.001)
             process.kill()
     assert asyncmail(*command[3:]).status == 0
-    assert stored(tmp_path / "ann") == contents
+    assert stored(tmp_path / "ann@127.0.0.1") == contents
     assert maildrops.contents("ann") == []
 
 

@@ -310,7 +310,7 @@ async def test_the_window_is_bounded_by_octets(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_the_window_is_bounded_by_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncmail.client.retrieval._MOST_COMMANDS", 4)
+    monkeypatch.setattr("asyncmail.client.retrieval.MOST_COMMANDS", 4)
     script = [(f"RETR {n}", f"+OK\n{n}\n.") for n in range(1, 11)]
     async with session(*script, segment=1) as client:
         most = 0
@@ -330,8 +330,22 @@ async def test_numbers_are_checked_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize("capabilities", ["PIPELINING", "TOP"])
+async def test_both_listings(capabilities: str) -> None:
+    script = [
+        ("LIST", "+OK\n1 100\n2 200\n."),
+        ("UIDL", "+OK\n1 a\n2 b\n."),
+        ("LIST", "+OK\n."),
+        ("UIDL", "-ERR no"),
+    ]
+    async with serving([("CAPA", f"+OK\n{capabilities}\n."), *LOGIN, *script, QUIT]) as client, client:
+        assert await client.listings() == ([(1, 100), (2, 200)], [(1, "a"), (2, "b")])
+        with pytest.raises(POP3ResponseError, match="UIDL"):
+            await client.listings()
+
+
+@pytest.mark.parametrize("capabilities", ["PIPELINING", "TOP"])
 async def test_many_are_deleted(capabilities: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncmail.client.pop3._COMMANDS_AT_ONCE", 2)
+    monkeypatch.setattr("asyncmail.client.pop3_session.MOST_COMMANDS", 2)
     script = [("DELE 1", "+OK"), ("DELE 2", "-ERR no"), ("DELE 3", "+OK")]
     capa = ("CAPA", f"+OK\n{capabilities}\n.")
     async with serving([capa, *LOGIN, *script, QUIT]) as client, client:

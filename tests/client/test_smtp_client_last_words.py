@@ -9,7 +9,7 @@ import pytest
 from asyncmail import Mailer, SMTPClient
 from asyncmail.errors import ConnectionLost, ContentRefused
 from net.runtimes import on_each_runtime
-from scripted import EXTENSIONS, Do, scripted
+from scripted import Do, scripted
 
 if TYPE_CHECKING:
     from scripted import React, Reaction, Talk
@@ -19,15 +19,18 @@ EXTENSIONS_OF = {"data": ("PIPELINING",), "chunking": ("PIPELINING", "CHUNKING")
 NO = "552 5.3.4 too large"
 
 
-def refuses(*words: str | Do) -> React:
-    """Says `words` before it has seen the content, which it never reads."""
+def refuses(*words: str) -> React:
+    """Says `words` once it has seen the beginning of the content, and never reads the rest."""
 
-    def react(talk: Talk, line: str) -> Reaction:
-        if line.startswith("RCPT") and "CHUNKING" in talk.server.extensions:
-            return ["250 2.1.5 OK", *words, Do.CLOSE]
+    async def react(talk: Talk, line: str) -> Reaction:
         if line == "DATA":
-            return ["354 go ahead", *words, Do.CLOSE]
-        return None
+            await talk.say("354 go ahead")
+        elif not (line.startswith("RCPT") and "CHUNKING" in talk.server.extensions):
+            return None
+        else:
+            await talk.say("250 2.1.5 OK")
+        await talk.octets(100)
+        return [*words, Do.CLOSE]
 
     return react
 
@@ -73,9 +76,10 @@ async def test_the_mailer_does_not_try_again(way: str) -> None:
 
 @on_each_runtime
 async def test_by_hand() -> None:
-    async with scripted(refuses(NO), extensions=EXTENSIONS) as server:
+    async with scripted(refuses(NO), extensions=EXTENSIONS_OF["data"]) as server:
         async with SMTPClient(server.url) as client:
             await client.mail("a@example.com")
+            await client.rcpt("b@example.com")
             with pytest.raises(ContentRefused, match="too large"):
                 await client.data(LARGE)
             assert not client.is_usable

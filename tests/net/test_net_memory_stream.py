@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncmail.errors import ConnectionLost, InputError, TLSError
+from asyncmail.errors import ConnectionLost, InputError
 from asyncmail.net import memory_stream_pair, now
 from net.pairs import upgrade
 from net.runtimes import on_each_runtime, run
@@ -72,16 +72,12 @@ async def test_drop_before_the_first_octet(client_tls):
 
 
 @on_both
-async def test_a_record_of_tls_that_nobody_asked_for(client_tls, server_tls):
-    """Two records in one segment: the second is in TLS's memory, where the wire does not show it."""
+async def test_two_records_of_tls_in_one_segment(client_tls, server_tls):
     client, server = memory_stream_pair()
     await upgrade(client, server, client_tls, server_tls)
     await server.send([b"250 OK\r\n"])
     await server.send([b"421 bye\r\n"])
-    assert await client.receive() == b"250 OK\r\n"
-    assert client.is_stale
-    assert client.is_stale
-    assert await client.receive() + await client.receive() == b"421 bye\r\n"
+    assert await client.receive() == b"250 OK\r\n421 bye\r\n"
     assert not client.is_stale
     await server.aclose()
     await client.aclose()
@@ -98,7 +94,9 @@ async def test_octets_that_are_not_tls(client_tls, server_tls):
         if look_first:
             assert client.is_stale
         for _ in range(2):
-            with pytest.raises(TLSError):
+            with pytest.raises(
+                ConnectionLost, match=r"TLS with 127\.0\.0\.1 broke: wrong version number .*proxy"
+            ):
                 await client.receive()
         assert client.is_stale
         client.abort()

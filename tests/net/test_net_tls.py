@@ -7,7 +7,7 @@ import trustme
 
 from asyncmail.errors import ConnectionLost, InputError, TLSError
 from asyncmail.net import client_context, server_context
-from asyncmail.net.tls import require_server_hostname, translate_tls_error
+from asyncmail.net.tls import handshake_error, require_server_hostname, tls_lost
 
 
 @pytest.fixture(scope="module")
@@ -108,21 +108,49 @@ def tls_error(reason: str) -> ssl.SSLError:
         (tls_error("TLSV1_ALERT_UNKNOWN_CA"), TLSError, "did not accept the certificate of this side"),
         (tls_error("NO_SHARED_CIPHER"), TLSError, "no cipher in common"),
         (tls_error("BAD_SIGNATURE"), TLSError, "failed: bad signature"),
-        (tls_error("UNEXPECTED_EOF_WHILE_READING"), ConnectionLost, "closed the connection during"),
-        (ssl.SSLEOFError(8, "EOF"), ConnectionLost, "closed the connection during"),
+        (ConnectionLost(), ConnectionLost, "closed the connection during"),
         (ConnectionResetError(104, "reset"), ConnectionLost, "closed the connection during"),
         (ValueError("odd name"), TLSError, "failed: odd name"),
     ],
 )
-def test_translation(error, kind, text):
-    translated = translate_tls_error(error, "mail.example.com")
+def test_what_a_handshake_failed_of(error, kind, text):
+    translated = handshake_error(error, "mail.example.com")
     assert type(translated) is kind
     with pytest.raises(kind, match=text):
         raise translated
     assert "mail.example.com" in str(translated)
     assert str(translated).startswith("tls: ")
     assert translated.cure
-    assert "the peer" in str(translate_tls_error(error, ""))
+    assert "the peer" in str(handshake_error(error, ""))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (ssl.SSLEOFError(8, "EOF"), ConnectionLost, "closed the connection without ending TLS"),
+        (
+            tls_error("UNEXPECTED_EOF_WHILE_READING"),
+            ConnectionLost,
+            "closed the connection without ending TLS",
+        ),
+        (
+            tls_error("SSLV3_ALERT_BAD_RECORD_MAC"),
+            ConnectionLost,
+            "broke TLS off: .*bad record mac .*its log",
+        ),
+        (tls_error("DECRYPTION_FAILED_OR_BAD_RECORD_MAC"), ConnectionLost, "TLS with .* broke: .*a firewall"),
+        (ssl.SSLError("odd"), ConnectionLost, "TLS with .* broke: .*odd"),
+        (tls_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), TLSError, "did not accept the certificate of this"),
+    ],
+)
+def test_how_tls_ended(error, kind, text):
+    translated = tls_lost(error, "mail.example.com")
+    assert type(translated) is kind
+    with pytest.raises(kind, match=text):
+        raise translated
+    assert translated.is_transient is (kind is ConnectionLost)
+    assert "mail.example.com" in str(translated)
+    assert "the peer" in str(tls_lost(error, ""))
 
 
 def test_a_name_is_needed_where_it_is_checked():

@@ -25,7 +25,8 @@ PROGRAM = """
     import anyio
     from asyncmail.client import POP3Client
     from asyncmail.folders import Maildir
-    from asyncmail.retrieval import Fetcher, Ledger, maildrop
+    from asyncmail.retrieval import Fetcher, maildrop
+    from asyncmail.retrieval.ledger_file import LedgerFile
 
     # Many small steps, so that there are many moments to be killed in.
     maildrop._GROUP_MESSAGES = 7
@@ -59,8 +60,8 @@ PROGRAM = """
 
     for name in ("open", "write", "fsync", "rename"):
         counted(os, name)
-    for name in ("_commit", "look_up", "forget", "_close"):
-        counted(Ledger, name)
+    for name in ("_commit", "look_up", "forget", "close"):
+        counted(LedgerFile, name)
     for name in ("delete_many", "quit", "abort"):
         counted(POP3Client, name)
 
@@ -114,7 +115,7 @@ def moments(count: int, steps: int) -> list[float | str]:
         "delete_many",
         "quit",
         "forget",
-        "_close",
+        "close",
     ]
 
 

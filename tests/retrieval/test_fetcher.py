@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 
 from asyncmail import errors
 from asyncmail.errors import MailError
-from asyncmail.folders import Maildir
+from asyncmail.folders import Folder, Maildir
 from asyncmail.net import transcript
 from asyncmail.retrieval import Fetcher, FetchReport
 from asyncmail.retrieval.maildrop import MaildropFetch
@@ -21,7 +22,6 @@ from asyncmail.server import InMemoryMaildrops, POP3Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-    from pathlib import Path
 
 PASSWORDS = {f"u{n}": "secret" for n in range(20)}
 
@@ -313,6 +313,13 @@ async def test_one_failure_harms_no_other(setting: Setting) -> None:
     assert [report.index for report in reports] == [0, 1, 2, 3, 4, 5, 6, 7, 9]
     assert (fetcher.progress.finished, fetcher.progress.failed) == (9, 7)
     assert "secret" not in "".join(map(repr, reports))
+    # Each can be told from the others.
+    assert [(each.maildrop, each.url) for each in reports[3:6]] == [
+        ("URL 4", ""),
+        ("a@127.0.0.1:25", "smtp://a:***@127.0.0.1:25"),
+        ("127.0.0.1:110", "pop3://127.0.0.1:110"),
+    ]
+    assert all(each.maildrop for each in reports)
 
 
 @asynccontextmanager
@@ -486,6 +493,31 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
     for options in ({"connections": 0}, {"connections_per_host": -1}):
         with pytest.raises(errors.InputError, match="1 or more"):
             Fetcher([], deliver_to=Maildir(tmp_path), ledger=tmp_path / "seen.db", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("deliver_to", "text"),
+    [
+        ("mail", r"deliver_to is a path .*asyncmail.Maildir\('mail/\{user\}'\)"),
+        (Path("mail"), r"asyncmail.Maildir\('mail/\{user\}'\)"),
+        (Folder("mail"), r"a Folder cannot be delivered to .* Maildir"),
+        (None, r"a NoneType cannot be delivered to"),
+    ],
+)
+def test_what_is_no_destination(tmp_path: Path, deliver_to: object, text: str) -> None:
+    with pytest.raises(errors.InputError, match=text):
+        Fetcher([], deliver_to=deliver_to, ledger=tmp_path / "seen.db")  # type: ignore[arg-type]
+
+
+async def test_a_destination_that_is_not_async(setting: Setting) -> None:
+    def deliver(maildrop: str, content: bytes) -> None:
+        pass
+
+    setting.maildrops.deliver("u0", content("a"))
+    report = await fetch_one(setting.fetcher(deliver_to=deliver, delete=True))
+    assert isinstance(report.error, errors.InputError)
+    assert "write async def" in str(report.error)
+    assert len(setting.maildrops.contents("u0")) == 1
 
 
 def test_one_url_is_no_list_of_them(tmp_path: Path) -> None:

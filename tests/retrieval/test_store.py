@@ -21,8 +21,8 @@ async def test_what_the_ledger_does_not_take_is_not_delivered(tmp_path: Path) ->
     async with Ledger(tmp_path / "seen.db") as ledger:
         store = MaildirStore(ANNA, ledger, Undisturbed(), Maildir(tmp_path / "m"))
         await store.add([("a", b"first")])
-        assert ledger._connection is not None
-        ledger._connection.execute("PRAGMA max_page_count = 4")
+        assert ledger.file.connection is not None
+        ledger.file.connection.execute("PRAGMA max_page_count = 4")
         with pytest.raises(FolderError, match="the disk is full"):
             await store.add([(f"{n:070}", b"x") for n in range(1000)])
         assert os.listdir(tmp_path / "m" / "tmp") == []

@@ -81,9 +81,9 @@ def test_attempts_that_fail_become_rare_and_those_that_hold_frequent() -> None:
         waits.append(answers_until_one_more(allowance))
         allowance.refused(2)
     assert waits[:4] == [16, 64, 256, 1024]
-    assert set(waits[4:]) == {4096}
+    assert set(waits[4:]) == {1024}
     waits = [answers_until_one_more(allowance) for _ in range(4)]
-    assert waits == [4096, 4096, 2048, 1024]
+    assert waits == [1024, 1024, 512, 256]
     assert allowance.connections == 6
 
 
@@ -157,4 +157,4 @@ def test_it_finds_what_a_server_takes_and_stays_near(truth: int) -> None:
                 allowance.refused(open_now)
         allowance.answered(1, open_now)
     assert open_now == truth
-    assert attempts < truth + 25
+    assert attempts < truth + 70  # one in a thousand messages, in the end

@@ -526,7 +526,35 @@ async def test_what_a_store_raises_is_answered(
         else:
             assert await client.ask(b"DELE 1") == b"+OK"
             assert await client.ask(b"QUIT") == answer
-    assert ("the maildrops failed" in caplog.text) is (error is not REFUSAL)
+    assert (f".{where} failed; the client is told to try again" in caplog.text) is (error is not REFUSAL)
+
+
+class NotAsync(Around):
+    def authenticate(self, attempt: Attempt) -> str:  # type: ignore[override]
+        return "tim"
+
+
+class NoName(Around):
+    async def authenticate(self, attempt: Attempt) -> str:
+        return True  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (NotAsync, "NotAsync.authenticate is not async: write async def"),
+        (NoName, "NoName.authenticate returned True, which is not the name of a user"),
+    ],
+)
+async def test_a_store_that_does_not_keep_to_the_rules(
+    store: InMemoryMaildrops, kind: type[Around], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with POP3Server(kind(store)) as server:
+        client = await raw(server)
+        await client.line()
+        await client.ask(b"USER tim")
+        assert await client.ask(b"PASS secret") == b"-ERR [SYS/TEMP] local error, try again later"
+    assert text in caplog.text
 
 
 @pytest.mark.parametrize("error", [REFUSAL, RuntimeError("oops")])

@@ -401,9 +401,15 @@ async def test_hooks_that_fail(bad: str, caplog: pytest.LogCaptureFixture) -> No
         assert picky.transactions[0].recipients == ["b@example.com"]
         del picky.answers["deliver"]
         assert await client.codes(*ENVELOPE, "DATA", b".\r\n") == "250 250 354 250"
-    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 4
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 4
     if bad == "raises":
         assert "at night" in caplog.text
+        assert errors[3] == "Picky.deliver failed; the client is told to try again"
+    elif bad == "text":
+        assert errors[3] == (
+            "Picky.deliver returned '250 OK', which is no Reply: return None for yes, or asyncmail.Reply(550, …)"
+        )
 
 
 @on_each_runtime(runtimes=BOTH)
@@ -415,9 +421,19 @@ async def test_a_hook_that_is_no_coroutine(caplog: pytest.LogCaptureFixture) -> 
         def rcpt(self, transaction: ReceivedTransaction, recipient: str) -> None:
             pass
 
-    async with SMTPServer(Sync()) as server, raw(server) as client:
+        def deliver(self, transaction: ReceivedTransaction) -> None:  # type: ignore[override]
+            pass
+
+    sync = Sync()
+    async with SMTPServer(sync) as server, raw(server) as client:
         assert await client.codes(ENVELOPE[0]) == "451"
-    assert "KeyError" in caplog.text
+        assert "KeyError" in caplog.text
+        sync.mail = Keeper().deliver  # type: ignore[assignment,method-assign]
+        assert await client.codes(*ENVELOPE) == "250 451"
+        assert "Sync.rcpt is not async: write async def" in caplog.messages[-1]
+    async with SMTPServer(sync.deliver) as server, raw(server) as client:
+        assert await client.codes(*ENVELOPE, "DATA", b".\r\n") == "250 250 354 451"
+        assert "Sync.deliver is not async: write async def" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(
@@ -754,7 +770,11 @@ async def test_what_authenticate_may_answer(
     ):
         assert (await client.ask(f"AUTH PLAIN {plain('joe', 'x')}"))[:3] == code
         assert (await client.ask(ENVELOPE[0]))[:3] == ("250" if code == "235" else "530")
-    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == logs
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == logs
+    if answer is True:
+        cure = "return the name, or None if the password is wrong"
+        assert errors == [f"Checking.authenticate returned True, which is not the name of a user: {cure}"]
 
 
 @on_each_runtime(runtimes=BOTH)

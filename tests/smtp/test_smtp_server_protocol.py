@@ -110,7 +110,7 @@ EVENTS = [
     CommandAnswered(Bdat(size=4)),
     ContentEnded(),
     CommandReceived(Vrfy(text="b")),
-    CommandRejected("WHAT", Reply(500, "Not a command known here", "5.5.2")),
+    CommandRejected("<a line of 6 octets>", Reply(500, "Not a command known here", "5.5.2")),
     CommandReceived(Quit()),
 ]
 REPLIES = [
@@ -278,8 +278,8 @@ def test_lmtp_wants_lhlo() -> None:
 @pytest.mark.parametrize(
     ("line", "code", "shown"),
     [
-        (b"WHAT is this\r\n", "500 5.5.2", "WHAT"),
-        (b"\r\n", "500 5.5.2", ""),
+        (b"WHAT is this\r\n", "500 5.5.2", "<a line of 14 octets>"),
+        (b"\r\n", "500 5.5.2", "<a line of 2 octets>"),
         (b"\x00\x1b[31m\r\n", "501 5.5.4", "<a line of 8 octets>"),
         (b"NOOP\n", "500 5.5.2", "<a line of 5 octets>"),
         (b"NOOP\r\r\n", "501 5.5.4", "<a line of 7 octets>"),
@@ -397,6 +397,17 @@ def test_senders_that_are_refused(offer: ServerOffer, line: str, code: str) -> N
 )
 def test_recipients_that_are_refused(mail: str, rcpt: str, code: str) -> None:
     assert codes(server(), f"{mail}\r\n{rcpt}\r\n".encode()) == ["250 2.1.0", code]
+
+
+def test_secrets_that_look_like_verbs() -> None:
+    """The username and the password that a client sends behind an AUTH, though that is refused."""
+    protocol = server(offer=ServerOffer())
+    rejected = told(protocol, b"AUTH LOGIN\r\ndGlt\r\nc2VjcmV0\r\n")
+    assert [event.line for event in rejected if isinstance(event, CommandRejected)] == [
+        "AUTH LOGIN",
+        "<a line of 6 octets>",
+        "<a line of 10 octets>",
+    ]
 
 
 def test_too_many_recipients() -> None:
