@@ -30,6 +30,8 @@ _IN_OPTIONS = (
     ),
     ("say allow_cleartext_credentials=True", "say --allow-cleartext"),
     ("in the URL or as username= and password=", "in the URL; the password may be in ASYNCMAIL_PASSWORD"),
+    (", or leave CRAM-MD5 out of mechanisms= if the server keeps passwords as hashes", ""),
+    (", or leave APOP out of mechanisms= if the server keeps passwords as hashes", ""),
     ("or pass a tls_context of your own", "or use another server"),
     ("pass a tls_context that fits the server", "give --ca-file with a certificate to trust"),
     ("or pass sender=", "or give --from"),

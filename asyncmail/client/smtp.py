@@ -63,6 +63,7 @@ from ..smtp import (
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
 from .timeouts import SMTPTimeouts, cure_of_silence
+from .options import check_options
 
 if TYPE_CHECKING:
     import ssl
@@ -194,6 +195,7 @@ class SMTPClient:
             limits=options.get("limits"),
             trace=options.get("trace"),
         )
+        check_options("SMTPClient", SMTPOptions, options)
         """The state of the session, for those who `run` a pipeline."""
         self._connection: Connection[ClientEvent] | None = None
         self._pipeline: Pipeline | None = None
