@@ -62,8 +62,8 @@ from ..smtp import (
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
-from .timeouts import SMTPTimeouts, cure_of_silence
 from .options import check_options
+from .timeouts import SMTPTimeouts, cure_of_silence
 
 if TYPE_CHECKING:
     import ssl
@@ -183,6 +183,7 @@ class SMTPClient:
     def __init__(
         self, server: str | ServerURL, *, stream: ByteStream | None = None, **options: Unpack[SMTPOptions]
     ) -> None:
+        check_options("SMTPClient", SMTPOptions, options)
         self._url = parse_server(server)
         self._options = options
         timeouts = options.get("timeouts", SMTPTimeouts())
@@ -195,7 +196,6 @@ class SMTPClient:
             limits=options.get("limits"),
             trace=options.get("trace"),
         )
-        check_options("SMTPClient", SMTPOptions, options)
         """The state of the session, for those who `run` a pipeline."""
         self._connection: Connection[ClientEvent] | None = None
         self._pipeline: Pipeline | None = None
