@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 import asyncmail
+from asyncmail.net import server_context
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,6 +69,7 @@ def test_every_block_is_tested():
         "Retrieving many maildrops",
         "One session",
         "Embedding a server in a test",
+        "URLs, TLS and credentials",
     }
     assert README.count("```python") == len(BLOCKS)
 
@@ -100,7 +102,9 @@ async def test_retrieving(servers, tmp_path):
     for n in range(50):
         servers.maildrops.deliver(f"user{n}", b"Subject: %d\r\n\r\nHello\r\n" % n)
     output = await servers.run("Retrieving many maildrops", tmp_path)
-    assert sorted(output.splitlines()) == sorted(f"user{n} 1 new " for n in range(50))
+    assert sorted(output.splitlines()) == sorted(
+        f"user{n}@127.0.0.1:{servers.pop3.port} 1 new " for n in range(50)
+    )
     assert len(list(tmp_path.glob("got/*/new/*"))) == 50
     assert servers.maildrops.contents("user7") == []
 
@@ -108,6 +112,31 @@ async def test_retrieving(servers, tmp_path):
 async def test_one_session(servers, tmp_path):
     output = await servers.run("One session", tmp_path)
     assert "How are you?" in output
+
+
+async def shell(command, directory):
+    process = await asyncio.create_subprocess_shell(command, cwd=directory, stderr=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
+
+
+async def test_trusting_a_certificate(tmp_path):
+    await shell(
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert", tmp_path
+    )
+    received = []
+
+    async def deliver(transaction):
+        received.append(transaction.recipients)
+
+    tls_context = server_context(tmp_path / "cert", tmp_path / "key")
+    async with asyncmail.SMTPServer(deliver, tls_context=tls_context) as server:
+        (command,) = re.findall(r"^openssl .*$", README, re.M)
+        await shell(command.replace(":2525", f":{server.port}"), tmp_path)
+        code = BLOCKS["URLs, TLS and credentials"].replace(":2525", f":{server.port}")
+        for program in (code, code.replace("# trusted", "trusted")):
+            done = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=tmp_path)
+            assert await done.wait() == 0
+    assert received == [["b@example.com"]] * 2
 
 
 async def test_embedding(servers):

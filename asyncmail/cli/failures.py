@@ -25,11 +25,13 @@ P = ParamSpec("P")
 # What the library says to programmers, for those who type.
 _IN_OPTIONS = (
     (
-        "pass tls_context=ssl.create_default_context(cafile=…) with the authority's certificate",
-        "give --ca-file with the authority's certificate",
+        "pass tls_context=ssl.create_default_context(cafile='certificate.pem')",
+        "give --ca-file with its certificate",
     ),
     ("say allow_cleartext_credentials=True", "say --allow-cleartext"),
     ("in the URL or as username= and password=", "in the URL; the password may be in ASYNCMAIL_PASSWORD"),
+    (", or leave CRAM-MD5 out of mechanisms= if the server keeps passwords as hashes", ""),
+    (", or leave APOP out of mechanisms= if the server keeps passwords as hashes", ""),
     ("or pass a tls_context of your own", "or use another server"),
     ("pass a tls_context that fits the server", "give --ca-file with a certificate to trust"),
     ("or pass sender=", "or give --from"),

@@ -81,7 +81,8 @@ class Recipients:
             fields = {name: value.strip() for name, value in zip(self.columns, values, strict=False) if name}
             problem = ""
             if len(values) != len(self.columns):
-                problem = f"{len(values)} fields, where the header has {len(self.columns)}"
+                fields_here = "1 field" if len(values) == 1 else f"{len(values)} fields"
+                problem = f"{fields_here}, where the header has {len(self.columns)}"
             yield Row(line, fields, problem)
 
     def error(self, line: int, problem: str, cure: str) -> InputError:

@@ -47,7 +47,7 @@ def cure_of_refusal(mechanism: str) -> str:
     cure = "check username and password"
     if mechanism in ("CRAM-MD5", "APOP"):
         # Nobody there may know the password that the digest is to be compared with.
-        cure += f"; if the server keeps passwords as hashes, leave {mechanism} out of mechanisms="
+        cure += f", or leave {mechanism} out of mechanisms= if the server keeps passwords as hashes"
     return cure
 
 

@@ -59,6 +59,7 @@ from ..pop3 import (
 )
 from ..sasl import apop_digest, choose
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
+from .options import check_options
 from .pop3_session import Session, message_refusal, refusal
 from .retrieval import Assembly, ContentStream, Retrievals
 from .timeouts import POP3Timeouts, cure_of_silence
@@ -136,6 +137,7 @@ class POP3Client:
     def __init__(
         self, server: str | ServerURL, *, stream: ByteStream | None = None, **options: Unpack[POP3Options]
     ) -> None:
+        check_options("POP3Client", POP3Options, options)
         self._url = _parse_server(server)
         self._options = options
         timeouts = options.get("timeouts", POP3Timeouts())

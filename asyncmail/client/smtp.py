@@ -62,6 +62,7 @@ from ..smtp import (
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
+from .options import check_options
 from .timeouts import SMTPTimeouts, cure_of_silence
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class SMTPClient:
     def __init__(
         self, server: str | ServerURL, *, stream: ByteStream | None = None, **options: Unpack[SMTPOptions]
     ) -> None:
+        check_options("SMTPClient", SMTPOptions, options)
         self._url = parse_server(server)
         self._options = options
         timeouts = options.get("timeouts", SMTPTimeouts())

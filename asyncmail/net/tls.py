@@ -18,7 +18,9 @@ __all__ = [
 ]
 
 _WRONG_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-_UNKNOWN_AUTHORITY = {2, 18, 19, 20, 21}  # issuer not found, or self-signed
+_SELF_SIGNED = 18
+_UNKNOWN_AUTHORITY = {2, 19, 20, 21}  # issuer not found, or self-signed at the end of the chain
+_TRUST = "pass tls_context=ssl.create_default_context(cafile='certificate.pem')"
 _NOT_IN_FORCE = {9, 10}  # not yet valid, expired
 
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
@@ -217,9 +219,12 @@ def _certificate_error(exc: ssl.SSLCertVerificationError, peer: str) -> TLSError
     if exc.verify_code in _WRONG_NAME:
         problem = "it was issued for another name"
         cure = "connect by a name that the certificate has"
+    elif exc.verify_code == _SELF_SIGNED:
+        problem = "it is signed by itself"
+        cure = f"to trust it, {_TRUST}"
     elif exc.verify_code in _UNKNOWN_AUTHORITY:
         problem = f"its authority is not trusted here ({problem})"
-        cure = "pass tls_context=ssl.create_default_context(cafile=…) with the authority's certificate"
+        cure = f"to trust the authority, {_TRUST}"
     elif exc.verify_code in _NOT_IN_FORCE:
         cure = "have it renewed, and check the clock of this machine"
     else:

@@ -108,7 +108,7 @@ def parse_response(line: bytes) -> Response:
     """
     match = _LINE.fullmatch(line)
     if match is None:
-        raise RemoteProtocolError(f"not a response: {quoted(line)}", cure="is this a POP3 server?")
+        raise RemoteProtocolError(f"not a response: {quoted(line.rstrip())}", cure="is this a POP3 server?")
     status = _STATUSES[match[1].upper()]
     text = (match[2] or b"").decode("utf-8", "backslashreplace")
     if _CONTROL.search(text):

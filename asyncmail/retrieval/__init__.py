@@ -3,6 +3,15 @@
 from .fetcher import Fetcher
 from .ledger import History, Intent, Ledger
 from .report import FetchReport, Progress
-from .store import Destination
+from .store import Destination, StreamDestination
 
-__all__ = ["Destination", "FetchReport", "Fetcher", "History", "Intent", "Ledger", "Progress"]
+__all__ = [
+    "Destination",
+    "FetchReport",
+    "Fetcher",
+    "History",
+    "Intent",
+    "Ledger",
+    "Progress",
+    "StreamDestination",
+]

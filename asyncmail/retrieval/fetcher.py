@@ -56,7 +56,8 @@ class Fetcher:
         urls: one for each maildrop, `pop3s://user:password@host` for example. One that cannot be used is
             reported; of several for one maildrop the first is taken.
         deliver_to: a `Maildir`, whose path may contain `{user}` and `{host}`; or an object with an async
-            method `deliver(maildrop, content)`, or such a function.
+            method `deliver(maildrop, content)`, or such a function. If the object also has a method
+            `deliver_stream(maildrop, pieces)`, it gets large messages by that: see `StreamDestination`.
         ledger: the path of the file that remembers what is stored; see `Ledger`.
         delete: True removes messages from their servers once they are stored, a timedelta that long after.
         largest: octets; a larger message is left where it is. It also bounds what a server can send that
@@ -188,7 +189,8 @@ class Fetcher:
             maildir = self._deliver_to.resolve(user=url.username, host=url.host)
             return MaildirStore(name, ledger, undisturbed, maildir)
         deliver = self._deliver_to if callable(self._deliver_to) else self._deliver_to.deliver
-        return DestinationStore(name, ledger, undisturbed, deliver)
+        deliver_stream = getattr(self._deliver_to, "deliver_stream", None)
+        return DestinationStore(name, ledger, undisturbed, deliver, deliver_stream)
 
 
 class _Run:

@@ -9,21 +9,27 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import InputError, MailError, Stage
 from ..folders.disk import folder_errors, in_thread
 from ..folders.files import MaildirFiles
+from ..pop3 import ClientLimits
 from .ledger import Intent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 
     from ..folders import Delivery, Maildir
     from .ledger import Ledger
     from .undisturbed import Undisturbed
 
-__all__ = ["Destination", "DestinationStore", "MaildirStore", "Retrieved", "Store"]
+__all__ = ["Destination", "DestinationStore", "MaildirStore", "Retrieved", "Store", "StreamDestination"]
+
+T = TypeVar("T")
+
+_LARGEST_WHOLE = ClientLimits().whole  # octets, for a destination that takes nothing but whole messages
 
 Retrieved = tuple[str, bytes]
 """The identity and the content of a message."""
@@ -43,6 +49,23 @@ class Destination(Protocol):
 
         Raises:
             Exception: the message was not taken; it stays on the server, and the maildrop's session ends.
+        """
+        ...
+
+
+class StreamDestination(Destination, Protocol):
+    """Takes large messages piece by piece, so that memory stays bounded whatever their size."""
+
+    async def deliver_stream(self, maildrop: str, pieces: AsyncIterable[bytes]) -> object:
+        """Take a message as `deliver` does, but as it arrives.
+
+        Args:
+            maildrop: where it comes from, `user@host:port`.
+            pieces: the message in pieces of any size; to be read to their end. If they end in an error, there is
+                no such message, and what was taken of it is to be dropped.
+
+        Raises:
+            Exception: as with `deliver`.
         """
         ...
 
@@ -171,32 +194,72 @@ class DestinationStore(Store):
         ledger: Ledger,
         undisturbed: Undisturbed,
         deliver: Callable[[str, bytes], Awaitable[object]],
+        deliver_stream: Callable[[str, AsyncIterable[bytes]], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(maildrop, ledger, undisturbed)
         self._deliver = deliver
+        self._deliver_stream = deliver_stream
 
     async def add(self, messages: Sequence[Retrieved]) -> None:
         for identity, content in messages:
-            try:
-                taken = self._deliver(self._maildrop, content)
-                if not inspect.isawaitable(taken):
-                    raise InputError(
-                        "what messages are delivered to is not async",
-                        stage=Stage.DELIVERY,
-                        cure="write async def deliver(maildrop, content)",
-                    )
-                await taken
-            except MailError:
-                raise
-            except Exception as error:
-                raise MailError(
-                    f"the destination did not take a message: {type(error).__name__}: {error}",
-                    stage=Stage.DELIVERY,
-                ) from error
-            # Each by itself, so that no more than the one in hand can come again.
-            await self._undisturbed.run(in_thread, self._ledger.record, self._maildrop, [identity])
+            await self._hand_over(self._deliver, content)
+            await self._record(identity)
 
     async def receive(self, identity: str, chunks: AsyncIterable[bytes]) -> int:
-        content = b"".join([chunk async for chunk in chunks])
-        await self.add([(identity, content)])
-        return len(content)
+        if self._deliver_stream is None:
+            content = await _join(chunks)
+            await self.add([(identity, content)])
+            return len(content)
+        octets = 0
+        is_whole = False
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            nonlocal octets, is_whole
+            async for chunk in chunks:
+                octets += len(chunk)
+                yield chunk
+            is_whole = True
+
+        async with aclosing(pieces()) as stream:
+            await self._hand_over(self._deliver_stream, stream)
+        if not is_whole:
+            raise MailError("the destination did not read a message to its end", stage=Stage.DELIVERY)
+        await self._record(identity)
+        return octets
+
+    async def _hand_over(self, deliver: Callable[[str, T], Awaitable[object]], content: T) -> None:
+        try:
+            taken = deliver(self._maildrop, content)
+            if not inspect.isawaitable(taken):
+                raise InputError(
+                    "what messages are delivered to is not async",
+                    stage=Stage.DELIVERY,
+                    cure="write async def deliver(maildrop, content)",
+                )
+            await taken
+        except MailError:
+            raise
+        except Exception as error:
+            raise MailError(
+                f"the destination did not take a message: {type(error).__name__}: {error}",
+                stage=Stage.DELIVERY,
+            ) from error
+
+    async def _record(self, identity: str) -> None:
+        # Each by itself, so that no more than the one in hand can come again.
+        await self._undisturbed.run(in_thread, self._ledger.record, self._maildrop, [identity])
+
+
+async def _join(chunks: AsyncIterable[bytes]) -> bytes:
+    pieces = []
+    octets = 0
+    async for chunk in chunks:
+        pieces.append(chunk)
+        octets += len(chunk)
+        if octets > _LARGEST_WHOLE:
+            raise MailError(
+                f"a message of more than {_LARGEST_WHOLE} octets does not fit into memory",
+                stage=Stage.DELIVERY,
+                cure="deliver to an object with deliver_stream, or set largest",
+            )
+    return b"".join(pieces)

@@ -135,7 +135,7 @@ def parse_reply(*lines: bytes) -> Reply:
     for line in lines:
         match = _LINE.fullmatch(line)
         if match is None:
-            raise RemoteProtocolError(f"not a reply: {quoted(line)}", cure="is this an SMTP server?")
+            raise RemoteProtocolError(f"not a reply: {quoted(line.rstrip())}", cure="is this an SMTP server?")
         if match[1] != code:
             raise RemoteProtocolError(f"reply codes differ within one reply: {quoted(line)}")
         texts.append(_decode(match[3] or b""))

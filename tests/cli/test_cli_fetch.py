@@ -152,6 +152,7 @@ def test_maildrops_that_cannot_be_fetched(
     for text in (*texts, "1 failed"):
         assert text in out
     assert "p@ss" not in out
+    assert "mechanisms=" not in out
     # The others are fetched none the less.
     assert "1 new messages" in out
 

@@ -217,7 +217,7 @@ def test_refused_tls(asyncmail: Command, servers: Servers, receiver: Receiver, t
         1,
         "error: tls: ",
         "authority is not trusted",
-        "give --ca-file with the authority's certificate",
+        "to trust the authority, give --ca-file with its certificate",
     )
     result = asyncmail("send", "--server", f"smtp+starttls://localhost:{plain}", *PARTS)
     check(result, 1, "error: tls: ", "does not offer STARTTLS", "use smtps://")

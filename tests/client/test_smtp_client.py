@@ -226,6 +226,19 @@ async def test_use_while_connecting() -> None:
         assert not client.is_usable
 
 
+def test_an_option_that_does_not_exist() -> None:
+    """A misspelt one would have no effect, and a limit, or a check, that was asked for would be missing."""
+    for make in (SMTPClient, asyncmail.Mailer, asyncmail.POP3Client):
+        server = "pop3://localhost" if make is asyncmail.POP3Client else "smtp://localhost"
+        with pytest.raises(
+            TypeError, match="unexpected keyword argument 'timeout', did you mean 'timeouts'"
+        ) as caught:
+            make(server, timeout=3)  # type: ignore[call-arg]
+        assert str(caught.value).startswith("POP3Client" if make is asyncmail.POP3Client else "SMTPClient")
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'x'$"):
+        SMTPClient("smtp://localhost", x=1)  # type: ignore[call-arg]
+
+
 def test_what_cannot_be_a_server() -> None:
     with pytest.raises(URLError, match=r"pop3 .* smtp://"):
         SMTPClient("pop3://localhost")

@@ -98,7 +98,7 @@ def tls_error(reason: str) -> ssl.SSLError:
     [
         (verification_error(62, "Hostname mismatch"), TLSError, "issued for another name"),
         (verification_error(64, "IP address mismatch"), TLSError, "issued for another name"),
-        (verification_error(18, "self-signed certificate"), TLSError, r"not trusted here \(self-signed"),
+        (verification_error(18, "self-signed certificate"), TLSError, "signed by itself .*cafile="),
         (verification_error(20, "unable to get local issuer"), TLSError, r"not trusted here .*cafile="),
         (verification_error(10, "certificate has expired"), TLSError, "has expired .*renewed"),
         (verification_error(23, "certificate revoked"), TLSError, "certificate revoked"),
