@@ -56,6 +56,7 @@ from ..smtp import (
     Reply,
     ReplyReceived,
     Rset,
+    Split,
     Starttls,
     Transaction,
     UnsolicitedReply,
@@ -412,6 +413,7 @@ class SMTPClient:
         Returns:
             What became of each recipient. Refusals are no exceptions: see `Outcome.raise_for_refusals`. If the
             connection is lost, the outcome says so: `unknown` if the message may have been delivered, else `deferred`.
+            For more recipients than the server takes at once there are several transactions, and one outcome.
 
         Raises:
             MessageError, AddressSyntaxError: the message cannot be sent as it is.
@@ -422,6 +424,7 @@ class SMTPClient:
         """
         prepared = prepare(message, sender, recipients)
         with self._live.exclusive():
+            extensions = self.protocol.extensions
             transaction = Transaction(
                 prepared.envelope.sender,
                 prepared.envelope.recipients,
@@ -431,23 +434,36 @@ class SMTPClient:
                 is_normalized=True,
                 tag=prepared.tag,
             )
-            fit(transaction, self.protocol.extensions)
-            await self._settle()
-            pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
-            pipeline.submit(transaction)
-            try:
-                await self.run(pipeline)
-            except MailError as error:
-                self.abandon(pipeline, error)
-                if pipeline.unsent:
-                    return transaction.failed(error)
-            if pipeline.is_closing:
-                self.abort()
-                if pipeline.unsent:
-                    return transaction.failed(
-                        ConnectionLost(f"the server ended the session: {pipeline.goodbye}")
-                    )
-            return pipeline.outcomes.pop()[1]
+            fit(transaction, extensions)
+            split = Split(transaction.recipients)
+            goes_on = True
+            while goes_on:
+                transaction.narrow(split.next_recipients(extensions.recipients))
+                try:
+                    await self._settle()
+                except MailError as error:
+                    if split.has_begun:
+                        return split.outcome(error)
+                    raise
+                goes_on = split.add(await self._send(transaction))
+                if goes_on and not self._live.is_usable:
+                    return split.outcome(ConnectionLost("the server ended the session"))
+            return split.outcome()
+
+    async def _send(self, transaction: Transaction) -> Outcome:
+        pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
+        pipeline.submit(transaction)
+        try:
+            await self.run(pipeline)
+        except MailError as error:
+            self.abandon(pipeline, error)
+            if pipeline.unsent:
+                return transaction.failed(error)
+        if pipeline.is_closing:
+            self.abort()
+            if pipeline.unsent:
+                return transaction.failed(ConnectionLost(f"the server ended the session: {pipeline.goodbye}"))
+        return pipeline.outcomes.pop()[1]
 
     async def run(self, pipeline: Pipeline[TransactionT], more: Callable[[], bool] | None = None) -> None:
         """Send what a pipeline has, until all of it is decided.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import AddressSyntaxError, ExtensionRequired, MailError, MessageError, Stage
-from ..smtp import Outcome, Status, Transaction
+from ..smtp import Outcome, Split, Status, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ class Job(Transaction):
         index: position in the input of `send_many`.
     """
 
-    __slots__ = ("_finish", "attempts", "is_withdrawn")
+    __slots__ = ("_finish", "_split", "attempts", "is_withdrawn")
 
     def __init__(
         self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
@@ -43,10 +43,46 @@ class Job(Transaction):
         self._finish = finish
         self.attempts: int = 0
         self.is_withdrawn: bool = False
+        self._split: Split | None = None  # of the recipients, where there are several
+
+    def limit(self, most: int | None) -> None:
+        """Let the next transaction be for no more recipients than the server takes at once; None for any number."""
+        if self._split is None:
+            if most is None or len(self.recipients) <= most:
+                return
+            self._split = Split(self.recipients)
+        self.narrow(self._split.next_recipients(most))
+
+    def add(self, outcome: Outcome) -> bool:
+        """Take what became of that transaction; return whether one for others is to follow."""
+        if self._split is None:
+            if len(outcome.recipients) == 1 or not outcome.deferred:
+                self._finish(self, outcome)
+                return False
+            self._split = Split(self.recipients)
+            self._split.next_recipients()
+        if self._split.add(outcome):
+            self.attempts = 0
+            return True
+        self._finish(self, self._split.outcome())
+        return False
 
     def finish(self, result: Outcome | MailError) -> None:
-        """Tell who wants to know."""
+        """Tell who wants to know that no transaction will follow."""
+        if isinstance(result, MailError) and self._split is not None and self._split.has_begun:
+            result = undelivered(self, result)
         self._finish(self, result)
+
+    def failed(
+        self, error: MailError, status: Status = Status.DEFERRED, stage: Stage = Stage.SENDER
+    ) -> Outcome:
+        """What became of those who had a transaction; `status` stands for the others."""
+        if self._split is None:
+            return super().failed(error, status, stage)
+        if self._split.has_begun:
+            return self._split.outcome(error, status=status, stage=stage)
+        self.narrow(self._split.recipients)
+        return super().failed(error, status, stage)
 
 
 def is_about_message(error: MailError) -> bool:
@@ -55,6 +91,6 @@ def is_about_message(error: MailError) -> bool:
 
 
 def undelivered(job: Job, error: MailError) -> Outcome:
-    """The outcome of a message that no server was asked about: refused if it can never be sent, else deferred."""
+    """The outcome of a message that no transaction follows for: refused if it can never be sent, else deferred."""
     status = Status.REFUSED if is_about_message(error) else Status.DEFERRED
     return job.failed(error, status, error.stage or Stage.CONNECT)

@@ -184,9 +184,11 @@ class Worker:
 
     def _fill(self, pipeline: Pipeline[Job]) -> bool:
         pool = self._pool
+        extensions = self._client.extensions
         while pipeline.has_room and self._left and (job := pool.take_job()) is not None:
             try:
-                fit(job, self._client.extensions)
+                job.limit(extensions.recipients)
+                fit(job, extensions)
             except MailError as error:
                 job.finish(error)
                 continue
@@ -201,18 +203,21 @@ class Worker:
     def _deliver(self, pipeline: Pipeline[Job]) -> None:
         if not pipeline.outcomes:
             return
-        for job, outcome in pipeline.outcomes:
-            job.finish(outcome)
+        self._hand_over(pipeline)
         self._has_answers = True
         self._pool.answered(len(pipeline.outcomes))
         pipeline.outcomes.clear()
+
+    def _hand_over(self, pipeline: Pipeline[Job]) -> None:
+        for job, outcome in pipeline.outcomes:
+            if job.add(outcome):
+                self._pool.put_back([job], ClosedError("the mailer was closed"))
 
     def _give_back(self, pipeline: Pipeline[Job], error: MailError) -> None:
         self._deliver(pipeline)
         self._heed(pipeline)
         self._client.abandon(pipeline, error)
-        for job, outcome in pipeline.outcomes:
-            job.finish(outcome)
+        self._hand_over(pipeline)
         unsent = pipeline.unsent
         if unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(pipeline.goodbye):
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened

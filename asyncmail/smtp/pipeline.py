@@ -15,6 +15,7 @@ from ..wire import normalize_newlines
 from .commands import Bdat, Command, Data, Mail, Rcpt, Rset
 from .outcome import Outcome, RecipientOutcome, Status
 from .parameters import BodyType
+from .splitting import takes_no_more
 from .states import ClientState
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ class Transaction:
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
 
+    def narrow(self, recipients: Sequence[str]) -> None:
+        """Let what is sent next be for these recipients, which must be some of its own."""
+        self._rcpts = [Rcpt(recipient=recipient) for recipient in recipients]
+        self.recipients = recipients
+
     def _start(self, commands: list[Command], mail_at: int, pipelined: bool) -> None:
         self._commands = commands  # EndOfContent is added when it is sent
         self._answers: list[Reply] = []  # to the commands, one each; in LMTP, more to the content
@@ -193,7 +199,8 @@ class Transaction:
             for address in self.recipients:
                 reply = next(replies, None)
                 if reply is not None and reply.code >= 300:
-                    decided.append(RecipientOutcome(address, _status(reply), reply, Stage.RECIPIENT))
+                    status = Status.DEFERRED if takes_no_more(reply) else _status(reply)
+                    decided.append(RecipientOutcome(address, status, reply, Stage.RECIPIENT))
                     continue
                 status = Status.UNKNOWN if answer is None else _status(answer)
                 decided.append(RecipientOutcome(address, status, answer, Stage.CONTENT))
