@@ -271,11 +271,27 @@ async def scripted(
     async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port) as listener:
         server.port = listener.extra(SocketAttribute.local_port)
         async with anyio.create_task_group() as group:
-            group.start_soon(listener.serve, server.serve)
+            group.start_soon(_accept, listener.extra(SocketAttribute.raw_socket), server.serve)
             try:
                 yield server
             finally:
                 group.cancel_scope.cancel()
+
+
+async def _accept(
+    listener: socket.socket, serve: Callable[[anyio.abc.SocketStream], Awaitable[None]]
+) -> None:
+    """Cancelled at the moment in which a client comes, `Listener.serve` would forget that one, and leave it open."""
+    async with anyio.create_task_group() as group:
+        while True:
+            await anyio.wait_readable(listener)
+            with suppress(BlockingIOError, ConnectionError):
+                client, _ = listener.accept()
+                client.setblocking(False)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with anyio.CancelScope(shield=True):
+                    stream = await anyio.abc.SocketStream.from_socket(client)
+                group.start_soon(serve, stream)
 
 
 class _Cut:

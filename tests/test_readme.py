@@ -18,6 +18,13 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, re.M | re.S))
 
+RUN = {
+    "asyncio": "asyncio.run(main())",
+    "uvloop": "import uvloop; uvloop.run(main())",
+    "trio": "import trio; trio.run(main)",
+}
+on_each_runtime = pytest.mark.parametrize("runtime", RUN)
+
 
 class OpenMaildrops(asyncmail.InMemoryMaildrops):
     async def authenticate(self, attempt):
@@ -36,18 +43,19 @@ class Servers:
         for recipient in transaction.recipients:
             self.maildrops.deliver(recipient.partition("@")[0], transaction.content)
 
-    def code(self, title):
+    def code(self, title, runtime="asyncio"):
         """The block under a heading, with the ports of these servers in it."""
         return (
             BLOCKS[title]
             .replace("localhost:2525", f"127.0.0.1:{self.smtp.port}")
             .replace("localhost:1110", f"127.0.0.1:{self.pop3.port}")
+            .replace("asyncio.run(main())", RUN[runtime])
         )
 
-    async def run(self, title, directory):
+    async def run(self, title, directory, runtime):
         """Run a block as a program; return what it prints."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", self.code(title), cwd=directory,
+            sys.executable, "-c", self.code(title, runtime), cwd=directory,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         output, errors = await process.communicate()
@@ -92,16 +100,18 @@ async def test_web_service(servers):
     assert b"To: ann@example.com\r\n" in servers.maildrops.contents("ann")[0]
 
 
-async def test_bulk_send(servers, tmp_path):
-    assert await servers.run("A bulk-send script", tmp_path) == ""
+@on_each_runtime
+async def test_bulk_send(servers, tmp_path, runtime):
+    assert await servers.run("A bulk-send script", tmp_path, runtime) == ""
     assert b"your code is 999." in servers.maildrops.contents("user999")[0]
     assert sum(len(servers.maildrops.contents(f"user{n}")) for n in range(1000)) == 1000
 
 
-async def test_retrieving(servers, tmp_path):
+@on_each_runtime
+async def test_retrieving(servers, tmp_path, runtime):
     for n in range(50):
         servers.maildrops.deliver(f"user{n}", b"Subject: %d\r\n\r\nHello\r\n" % n)
-    output = await servers.run("Retrieving many maildrops", tmp_path)
+    output = await servers.run("Retrieving many maildrops", tmp_path, runtime)
     assert sorted(output.splitlines()) == sorted(
         f"user{n}@127.0.0.1:{servers.pop3.port} 1 new " for n in range(50)
     )
@@ -109,8 +119,9 @@ async def test_retrieving(servers, tmp_path):
     assert servers.maildrops.contents("user7") == []
 
 
-async def test_one_session(servers, tmp_path):
-    output = await servers.run("One session", tmp_path)
+@on_each_runtime
+async def test_one_session(servers, tmp_path, runtime):
+    output = await servers.run("One session", tmp_path, runtime)
     assert "How are you?" in output
 
 

@@ -18,6 +18,7 @@ from .tls import require_server_hostname, tls_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextvars import Context
 
     from .tls_engine import TLSEngine
 
@@ -56,6 +57,31 @@ def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     if buffer is None:
         buffer = _shared_buffers[loop] = memoryview(bytearray(READ_SIZE))
     return buffer
+
+
+class _Receiver(asyncio.Future[bool]):
+    """What a task waits for that receives; the task can go on where octets arrive, not in the loop's next round."""
+
+    __slots__ = ("_context", "_go_on")
+
+    # The task that awaits this has one callback, and one context to call it in.
+    _go_on: Callable[[_Receiver], object]
+    _context: Context
+
+    def add_done_callback(self, fn: Callable[[_Receiver], object], *, context: Context | None = None) -> None:
+        assert context is not None
+        self._go_on = fn
+        self._context = context
+        super().add_done_callback(fn, context=context)
+
+    def resume(self, result: bool) -> None:
+        """Set the result, and let the task go on until it waits again."""
+        if asyncio.current_task(self.get_loop()) is not None:  # no two tasks run at once
+            self.set_result(result)
+            return
+        self.remove_done_callback(self._go_on)
+        self.set_result(result)
+        self._context.run(self._go_on, self)
 
 
 class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
@@ -99,7 +125,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         self._buffer = _read_buffer(self._loop)
         self._chunks: list[bytes] = []
         self._unread = 0
-        self._receiver: asyncio.Future[bool] | None = None
+        self._receiver: _Receiver | None = None
         self._receive_deadline = NEVER
         self._respond: Callable[[bytes], Sequence[bytes] | None] | None = None
         self._patience = patience_of(None)  # in a conversation
@@ -234,7 +260,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 self._receive_deadline = deadline
                 if deadline < self._timer_at:
                     self._set_timer(deadline)
-                self._receiver = self._loop.create_future()
+                self._receiver = _Receiver(loop=self._loop)
                 try:
                     await self._receiver
                 finally:
@@ -305,7 +331,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             self._receive_deadline = self._loop.time() + self._patience()
             if self._receive_deadline < self._timer_at:
                 self._set_timer(self._receive_deadline)
-            self._receiver = self._loop.create_future()
+            self._receiver = _Receiver(loop=self._loop)
             self._respond = respond
             try:
                 is_over = await self._receiver
@@ -315,7 +341,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                 await self.send([b""], deadline=self._loop.time() + self._patience())
 
     def _answer(
-        self, respond: Callable[[bytes], Sequence[bytes] | None], receiver: asyncio.Future[bool], data: bytes
+        self, respond: Callable[[bytes], Sequence[bytes] | None], receiver: _Receiver, data: bytes
     ) -> None:
         """Let the conversation go on where the octets arrived; wake its task once it is over, or has to wait."""
         try:
@@ -329,13 +355,14 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             return
         if chunks:
             self._write(chunks)
-        self._receive_deadline = self._loop.time() + self._patience()
-        if self._receive_deadline < self._timer_at:
-            self._set_timer(self._receive_deadline)
         if chunks is None or self._writing_paused:
             self._respond = None
             if not receiver.done():
-                receiver.set_result(chunks is None)
+                receiver.resume(chunks is None)
+            return
+        self._receive_deadline = self._loop.time() + self._patience()
+        if self._receive_deadline < self._timer_at:
+            self._set_timer(self._receive_deadline)
 
     def _require_open(self) -> None:
         if self._closed or self._gone or self._lost is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool", "PoolLimits"]
 
 _LONGEST_PAUSE = 60.0  # seconds
+_OVERDUE_SECONDS = 1.0  # after which a connection that is being opened is not relied on any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ class Pool:
         self._workers: set[Worker] = set()
         self._opening = 0  # of them
         self._opening_seconds = 0.0  # that it took the last time
+        self._overdue_from = 0.0  # from then on it takes overly long
         self._room = min(
             limits.window, limits.messages_per_connection or limits.window
         )  # of a new connection
@@ -271,10 +273,7 @@ class Pool:
         if self._idle:
             self._idle.pop().wake()
             return
-        while (
-            len(self._workers) < self._allowance.connections
-            and len(self._queue) > self._opening * self._room  # those being opened will not take all
-        ):
+        while len(self._workers) < self._allowance.connections and len(self._queue) > self._room_to_come:
             pause = 0.0
             if self._failures:
                 if self._workers:
@@ -283,8 +282,15 @@ class Pool:
             elif len(self._workers) > self._opening and not replaces:
                 pause = max(self._opening_seconds, self.delay)
             self._opening += 1
+            self._overdue_from = now() + pause + max(4 * self._opening_seconds, _OVERDUE_SECONDS)
             self._workers.add(Worker(self, self._make_client(), pause))
             replaces = False
+
+    @property
+    def _room_to_come(self) -> int:
+        """So many messages will be taken by connections that are being opened."""
+        # One address of several may be dead, and what waits need not wait for its time limit.
+        return self._opening * self._room if self._opening and now() < self._overdue_from else 0
 
     def _end_needless(self) -> None:
         """At the end, do not wait for connections that nobody needs any more."""

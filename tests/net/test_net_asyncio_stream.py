@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import ssl
 import struct
@@ -297,3 +298,47 @@ async def test_closing_during_the_handshake(client_tls):
         group.start_soon(start_tls)
         await asyncio.sleep(0.02)
         await stream.aclose()
+
+
+@on_asyncio
+async def test_a_conversation_ends_in_its_own_task_right_where_octets_arrive():
+    where = contextvars.ContextVar("where", default="elsewhere")
+    async with raw_peer() as (stream, peer), anyio.create_task_group() as group:
+        happened: list[str] = []
+
+        def leave(data: bytes) -> None:
+            asyncio.get_running_loop().call_soon(happened.append, "next round")
+
+        async def converse():
+            where.set("here")
+            task = asyncio.current_task()
+            for _ in range(2):
+                await stream.converse(leave, seconds=60)
+                assert asyncio.current_task() is task
+                assert where.get() == "here"
+                happened.append("went on")
+
+        group.start_soon(converse)
+        for count in (2, 4):
+            await asyncio.sleep(0.01)
+            peer.sendall(b"x")
+            await eventually(lambda count=count: len(happened) == count)
+        assert happened == ["went on", "next round"] * 2
+
+
+@on_asyncio
+async def test_octets_that_arrive_within_a_task_let_it_finish_its_turn():
+    async with raw_peer() as (stream, _), anyio.create_task_group() as group:
+        over = False
+
+        async def converse():
+            nonlocal over
+            await stream.converse(lambda data: None, seconds=60)
+            over = True
+
+        group.start_soon(converse)
+        await asyncio.sleep(0.01)
+        stream.get_buffer(-1)[:1] = b"x"
+        stream.buffer_updated(1)
+        assert not over
+        await eventually(lambda: over)

@@ -14,7 +14,7 @@ import asyncmail
 from asyncmail import InputError
 from asyncmail.sending.pacing import Pace
 from net.runtimes import on_each_runtime
-from scripted import Talk, scripted
+from scripted import scripted
 
 
 def test_without_limits_everything_may_begin() -> None:
@@ -206,13 +206,13 @@ async def test_a_server_that_takes_few_messages_in_one_session() -> None:
 async def test_messages_begin_in_the_order_in_which_they_came() -> None:
     begun: list[str] = []
 
-    def react(talk: Talk, line: str) -> None:
+    def trace(speaker: str, line: str) -> None:
         if line.startswith("MAIL"):
             begun.append(line.partition("<")[2].partition("@")[0])
 
-    async with scripted(react) as server:
+    async with scripted() as server:
         pool = asyncmail.PoolLimits(messages_per_second=500, burst=4)
-        async with asyncmail.Mailer(server.url, connections=3, pool=pool) as mailer:
+        async with asyncmail.Mailer(server.url, connections=3, pool=pool, trace=trace) as mailer:
             parcels = [
                 asyncmail.Parcel(b"Subject: x\r\n\r\n", f"{number}@example.com", "b@example.com")
                 for number in range(60)

@@ -136,6 +136,20 @@ async def test_slow_answers_do_not_hold_up_the_pace() -> None:
         assert len(server.talks) == 4
 
 
+@on_each_runtime
+async def test_a_connection_that_takes_overly_long_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next message opens another, which sends what waits."""
+    monkeypatch.setattr("asyncmail.sending.pool._OVERDUE_SECONDS", 0.05)
+    async with scripted(lambda talk, line: Do.MUTE if talk.number == 0 else None) as server:
+        async with Mailer(server.url, connections=4) as mailer:
+            async with anyio.create_task_group() as group:
+                group.start_soon(mailer.send, parcel("first"))
+                await anyio.sleep(0.06)
+                assert (await mailer.send(parcel("second"))).ok
+            assert len(server.talks) == 2
+        assert len(server.messages) == 2
+
+
 @on_each_runtime(runtimes=BOTH)
 async def test_one_that_ended_is_replaced_at_once() -> None:
     async with scripted() as server:
