@@ -56,6 +56,7 @@ from ..smtp import (
     Reply,
     ReplyReceived,
     Rset,
+    Split,
     Starttls,
     Transaction,
     UnsolicitedReply,
@@ -67,7 +68,7 @@ from .timeouts import SMTPTimeouts, cure_of_silence
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from ..message import Addresses, AddressLike, MessageLike, Parcel, Prepared
@@ -124,8 +125,19 @@ def parse_server(server: str | ServerURL) -> ServerURL:
     return url
 
 
-def make_transaction(prepared: Prepared, extensions: Extensions, index: int | None = None) -> Transaction:
+def make_transaction(
+    prepared: Prepared,
+    extensions: Extensions,
+    index: int | None = None,
+    recipients: Sequence[str] | None = None,
+) -> Transaction:
     """Fit a message to what a server offers.
+
+    Args:
+        prepared: the message.
+        extensions: what the server offers.
+        index: comes back in the outcome.
+        recipients: some of its own; by default all of them.
 
     Raises:
         ExtensionRequired: the server lacks what the message needs, and it cannot be made to do without.
@@ -152,7 +164,7 @@ def make_transaction(prepared: Prepared, extensions: Extensions, index: int | No
         )
     return Transaction(
         prepared.envelope.sender,
-        prepared.envelope.recipients,
+        recipients or prepared.envelope.recipients,
         octets,
         eight_bit=eight_bit,
         smtputf8=prepared.needs_smtputf8,
@@ -422,6 +434,7 @@ class SMTPClient:
         Returns:
             What became of each recipient. Refusals are no exceptions: see `Outcome.raise_for_refusals`. If the
             connection is lost, the outcome says so: `unknown` if the message may have been delivered, else `deferred`.
+            For more recipients than the server takes at once there are several transactions, and one outcome.
 
         Raises:
             MessageError, AddressSyntaxError: the message cannot be sent as it is.
@@ -432,23 +445,38 @@ class SMTPClient:
         """
         prepared = prepare(message, sender, recipients)
         with self._live.exclusive():
-            transaction = make_transaction(prepared, self.protocol.extensions)
-            await self._settle()
-            pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
-            pipeline.submit(transaction)
-            try:
-                await self.run(pipeline)
-            except MailError as error:
-                self.abandon(pipeline, error)
-                if pipeline.unsent:
-                    return transaction.failed(error)
-            if pipeline.is_closing:
-                self.abort()
-                if pipeline.unsent:
-                    return transaction.failed(
-                        ConnectionLost(f"the server ended the session: {pipeline.goodbye}")
-                    )
-            return pipeline.outcomes.pop()[1]
+            split = Split(prepared.envelope.recipients)
+            extensions = self.protocol.extensions
+            goes_on = True
+            while goes_on:
+                now_for = split.next_recipients(extensions.recipients)
+                transaction = make_transaction(prepared, extensions, recipients=now_for)
+                try:
+                    await self._settle()
+                except MailError as error:
+                    if split.has_begun:
+                        return split.outcome(error)
+                    raise
+                outcome = await self._send(transaction)
+                goes_on = split.add(outcome)
+                if goes_on and not self._live.is_usable:
+                    return split.outcome(ConnectionLost("the server ended the session"))
+            return split.outcome()
+
+    async def _send(self, transaction: Transaction) -> Outcome:
+        pipeline = self._pipeline = self._pipeline or Pipeline(self.protocol)
+        pipeline.submit(transaction)
+        try:
+            await self.run(pipeline)
+        except MailError as error:
+            self.abandon(pipeline, error)
+            if pipeline.unsent:
+                return transaction.failed(error)
+        if pipeline.is_closing:
+            self.abort()
+            if pipeline.unsent:
+                return transaction.failed(ConnectionLost(f"the server ended the session: {pipeline.goodbye}"))
+        return pipeline.outcomes.pop()[1]
 
     async def run(self, pipeline: Pipeline, more: Callable[[], bool] | None = None) -> None:
         """Send what a pipeline has, until all of it is decided.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import AddressSyntaxError, ExtensionRequired, MailError, MessageError, Stage
-from ..smtp import Outcome, RecipientOutcome, Status
+from ..smtp import Outcome, RecipientOutcome, Split, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..message import Prepared
 
@@ -24,7 +24,7 @@ class Job:
         index: position in the input of `send_many`.
     """
 
-    __slots__ = ("_finish", "attempts", "index", "is_withdrawn", "prepared")
+    __slots__ = ("_finish", "_split", "attempts", "index", "is_withdrawn", "prepared")
 
     def __init__(
         self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
@@ -34,10 +34,53 @@ class Job:
         self.index: int | None = index
         self.attempts: int = 0
         self.is_withdrawn: bool = False
+        self._split: Split | None = None  # of the recipients, where there are several
+
+    def next_recipients(self, most: int | None) -> Sequence[str]:
+        """Return for whom the next transaction is.
+
+        Args:
+            most: recipients that the server takes at once; None if it does not say.
+        """
+        recipients = self.prepared.envelope.recipients
+        if self._split is None:
+            if most is None or len(recipients) <= most:
+                return recipients
+            self._split = Split(recipients)
+        return self._split.next_recipients(most)
+
+    def add(self, outcome: Outcome) -> bool:
+        """Take what became of that transaction; return whether one for others is to follow."""
+        if self._split is None:
+            if len(outcome.recipients) == 1 or not outcome.deferred:
+                self._finish(self, outcome)
+                return False
+            self._split = Split(self.prepared.envelope.recipients)
+            self._split.next_recipients()
+        if self._split.add(outcome):
+            self.attempts = 0
+            return True
+        self._finish(self, self._split.outcome())
+        return False
 
     def finish(self, result: Outcome | MailError) -> None:
-        """Tell who wants to know."""
+        """Tell who wants to know that no transaction will follow."""
+        if isinstance(result, MailError) and self._split is not None and self._split.has_begun:
+            result = undelivered(self, result)
         self._finish(self, result)
+
+    def outcome(self, error: MailError, status: Status, stage: Stage) -> Outcome:
+        """What became of those who had a transaction; `status` stands for the others."""
+        if self._split is not None and self._split.has_begun:
+            return self._split.outcome(error, status=status, stage=stage)
+        envelope = self.prepared.envelope
+        return Outcome(
+            sender=envelope.sender,
+            recipients=tuple([RecipientOutcome(each, status, None, stage) for each in envelope.recipients]),
+            error=error,
+            index=self.index,
+            tag=self.prepared.tag,
+        )
 
 
 def is_about_message(error: MailError) -> bool:
@@ -46,14 +89,6 @@ def is_about_message(error: MailError) -> bool:
 
 
 def undelivered(job: Job, error: MailError) -> Outcome:
-    """The outcome of a message that no server was asked about: refused if it can never be sent, else deferred."""
+    """The outcome of a message that no transaction follows for: refused if it can never be sent, else deferred."""
     status = Status.REFUSED if is_about_message(error) else Status.DEFERRED
-    envelope = job.prepared.envelope
-    stage = error.stage or Stage.CONNECT
-    return Outcome(
-        sender=envelope.sender,
-        recipients=tuple([RecipientOutcome(each, status, None, stage) for each in envelope.recipients]),
-        error=error,
-        index=job.index,
-        tag=job.prepared.tag,
-    )
+    return job.outcome(error, status, error.stage or Stage.CONNECT)

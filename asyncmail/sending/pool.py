@@ -185,7 +185,11 @@ class Pool:
         return self._pace.delay(now()) if self._pace is not None and self.has_jobs else 0.0
 
     def put_back(self, jobs: list[Job], error: MailError) -> None:
-        """Queue jobs again, in front, that came to nothing because their connection did."""
+        """Queue jobs again, in front: those that came to nothing, and those with recipients left.
+
+        Args:
+            error: why they end, if they must not be tried again.
+        """
         for job in reversed(jobs):
             if self._is_aborted:
                 job.finish(error)

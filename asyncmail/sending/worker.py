@@ -195,7 +195,9 @@ class Worker:
 
     def _submit(self, pipeline: Pipeline, job: Job) -> None:
         try:
-            transaction = make_transaction(job.prepared, self._client.extensions, job.index)
+            extensions = self._client.extensions
+            recipients = job.next_recipients(extensions.recipients)
+            transaction = make_transaction(job.prepared, extensions, job.index, recipients)
         except MailError as error:
             job.finish(error)
             return
@@ -210,18 +212,22 @@ class Worker:
     def _deliver(self, pipeline: Pipeline) -> None:
         if not pipeline.outcomes:
             return
-        for transaction, outcome in pipeline.outcomes:
-            self._jobs.pop(transaction).finish(outcome)
+        self._hand_over(pipeline)
         self._has_answers = True
         self._pool.answered(len(pipeline.outcomes))
         pipeline.outcomes.clear()
+
+    def _hand_over(self, pipeline: Pipeline) -> None:
+        for transaction, outcome in pipeline.outcomes:
+            job = self._jobs.pop(transaction)
+            if job.add(outcome):
+                self._pool.put_back([job], ClosedError("the mailer was closed"))
 
     def _give_back(self, pipeline: Pipeline, error: MailError) -> None:
         self._deliver(pipeline)
         self._heed(pipeline)
         self._client.abandon(pipeline, error)
-        for transaction, outcome in pipeline.outcomes:
-            self._jobs.pop(transaction).finish(outcome)
+        self._hand_over(pipeline)
         unsent = [self._jobs.pop(transaction) for transaction in pipeline.unsent]
         if unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(pipeline.goodbye):
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened

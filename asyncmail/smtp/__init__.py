@@ -49,6 +49,7 @@ from .parameters import BodyType
 from .pipeline import Pipeline, Transaction
 from .replies import Reply, parse_reply
 from .server import ServerProtocol
+from .splitting import Split, takes_no_more
 from .states import Awaiting, ClientState, ServerState
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "ServerOffer",
     "ServerProtocol",
     "ServerState",
+    "Split",
     "Starttls",
     "Status",
     "Transaction",
@@ -101,4 +103,5 @@ __all__ = [
     "Vrfy",
     "parse_command",
     "parse_reply",
+    "takes_no_more",
 ]

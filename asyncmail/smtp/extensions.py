@@ -13,7 +13,7 @@ class Extensions(Mapping[str, str]):
     `domain` is the name by which the server calls itself. Nothing is known before EHLO and after HELO: empty.
     """
 
-    __slots__ = ("_keywords", "domain", "mechanisms", "messages", "pipelining", "size")
+    __slots__ = ("_keywords", "domain", "mechanisms", "messages", "pipelining", "recipients", "size")
 
     def __init__(self, domain: str = "", keywords: Mapping[str, str] | None = None) -> None:
         self.domain: str = domain
@@ -27,6 +27,8 @@ class Extensions(Mapping[str, str]):
         )
         self.messages: int | None = _number(limits.get("MAILMAX", ""))
         """The most messages in one session, None if the server names no maximum (RFC 9422 §4.1)."""
+        self.recipients: int | None = _number(limits.get("RCPTMAX", ""))
+        """The most recipients in one transaction, None if the server names no maximum (RFC 9422 §4.2)."""
         self.mechanisms: tuple[str, ...] = tuple(
             dict.fromkeys(self._keywords.get("AUTH", "").upper().split())
         )

@@ -15,6 +15,7 @@ from ..wire import normalize_newlines
 from .commands import Bdat, Command, Data, EndOfContent, Mail, Rcpt, Rset
 from .outcome import Outcome, RecipientOutcome, Status
 from .parameters import BodyType
+from .splitting import takes_no_more
 from .states import ClientState
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ class Transaction:
             for number, address in enumerate(self.recipients):
                 reply = replies[number] if number < len(replies) else None
                 if reply is not None and reply.code >= 300:
-                    decided.append(RecipientOutcome(address, _status(reply), reply, Stage.RECIPIENT))
+                    status = Status.DEFERRED if takes_no_more(reply) else _status(reply)
+                    decided.append(RecipientOutcome(address, status, reply, Stage.RECIPIENT))
                     continue
                 answer = self._data_reply
                 if final:

@@ -1,0 +1,128 @@
+"""A message for more recipients than a server takes in one transaction (RFC 5321 §4.5.3.1.10, RFC 9422 §4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import MailError, Stage
+from .outcome import Outcome, RecipientOutcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .replies import Reply
+
+__all__ = ["Split", "takes_no_more"]
+
+
+def takes_no_more(reply: Reply) -> bool:
+    """Whether an answer to RCPT says that this transaction has recipients enough, and nothing of this recipient.
+
+    RFC 821 had 552 for that, which is to be read as 452. With an enhanced status code either of them can say
+    something else: a mailbox is full (x.2.2), the system is (x.3.1).
+
+    RFC 5321 §4.5.3.1.10
+    """
+    if reply.code not in (452, 552):
+        return False
+    enhanced = reply.enhanced_status_code
+    return enhanced is None or enhanced[2:] == "5.3"
+
+
+class Split:
+    """Divides the recipients of one message among transactions, and puts together what became of them.
+
+    Take `next_recipients`, hand what became of that transaction to `add`, and go on while that says so. Those for whom
+    the server had no room get another transaction as long as the last one was of use to somebody, or refused for all;
+    so each gets one copy at most, and this ends.
+
+    Args:
+        recipients: the forward-paths.
+
+    RFC 5321 §4.5.3.1.10
+    """
+
+    __slots__ = ("_asked", "_error", "_fates", "_last", "_left", "_most", "_recipients")
+
+    def __init__(self, recipients: Sequence[str]) -> None:
+        self._recipients = recipients
+        self._fates: list[RecipientOutcome | None] = [None] * len(recipients)
+        self._left: Sequence[int] = range(len(recipients))  # positions
+        self._asked: Sequence[int] = ()  # those of the transaction under way
+        self._most: int | None = None  # what the server seems to take
+        self._last: Outcome | None = None
+        self._error: MailError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Split {len(self._left)} of {len(self._recipients)} left>"
+
+    def next_recipients(self, most: int | None = None) -> list[str]:
+        """Return the recipients of the next transaction, in the order given.
+
+        Args:
+            most: how many the server says that it takes; None if it does not say.
+        """
+        limits = [limit for limit in (most, self._most) if limit is not None]
+        self._asked = self._left[: min(limits)] if limits else self._left
+        return [self._recipients[position] for position in self._asked]
+
+    def add(self, outcome: Outcome) -> bool:
+        """Take what became of the transaction for `next_recipients`; return whether another one is to follow."""
+        self._last = outcome
+        self._error = outcome.error or self._error
+        answers = list(zip(self._asked, outcome.recipients, strict=True))
+        for position, fate in answers:
+            self._fates[position] = fate
+        unasked = self._left[len(self._asked) :]
+        over = [position for position, fate in answers if _is_over(fate)]
+        taken = [position for position, fate in answers if fate.stage is Stage.CONTENT]
+        became = {fate.status for _, fate in answers if fate.stage is Stage.CONTENT}
+        was_of_use = Status.ACCEPTED in became
+        if over and (was_of_use or became == {Status.REFUSED}):
+            # Some servers count those that they refuse, others do not.
+            self._most = max(len(taken), self._asked.index(over[0]))
+            # Without use, the content may have been refused for the number of recipients only, as Exim can be told to.
+            again = over if was_of_use else sorted(over + taken)
+            self._left = [*again, *unasked]
+        elif was_of_use:
+            self._left = unasked
+        elif outcome.recipients[0].stage is Stage.SENDER:
+            # What was said to MAIL was said of the message.
+            first = outcome.recipients[0]
+            for position in unasked:
+                self._fates[position] = replace(first, address=self._recipients[position])
+            self._left = ()
+        else:
+            self._left = unasked
+        return bool(self._left)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything is known of any recipient."""
+        return self._last is not None
+
+    def outcome(
+        self,
+        error: MailError | None = None,
+        *,
+        status: Status = Status.DEFERRED,
+        stage: Stage = Stage.SENDER,
+    ) -> Outcome:
+        """What became of the message, once it has begun.
+
+        Args:
+            error: why no other transaction follows, if some recipients are left.
+            status: of those for whom there was no transaction.
+            stage: at which they were given up.
+        """
+        assert self._last is not None
+        fates = [
+            fate or RecipientOutcome(self._recipients[position], status, None, stage)
+            for position, fate in enumerate(self._fates)
+        ]
+        return replace(self._last, recipients=tuple(fates), error=error or self._error)
+
+
+def _is_over(fate: RecipientOutcome) -> bool:
+    return fate.stage is Stage.RECIPIENT and fate.reply is not None and takes_no_more(fate.reply)
