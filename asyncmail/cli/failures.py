@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -22,12 +23,16 @@ __all__ = ["cure_of", "explain", "guarded"]
 
 P = ParamSpec("P")
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
 # What the library says to programmers, for those who type.
 _IN_OPTIONS = (
     (
         "pass tls_context=ssl.create_default_context(cafile='certificate.pem')",
         "give --ca-file with its certificate",
     ),
+    ("give keyfile= for a key", "give --tls-key for a key"),
+    ("give its password", "give a key without a password"),
     ("say allow_cleartext_credentials=True", "say --allow-cleartext"),
     ("in the URL or as username= and password=", "in the URL; the password may be in ASYNCMAIL_PASSWORD"),
     (", or leave CRAM-MD5 out of mechanisms= if the server keeps passwords as hashes", ""),
@@ -84,12 +89,22 @@ def _status_of(command: Callable[[], bool]) -> int:
         note("interrupted", "yellow")
         return 130
     except BrokenPipeError:
-        # Who read the output has gone. Python would complain when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # who read it has gone
+        return 1
+    except OSError as error:
+        if isinstance(error, MailError) or error.errno not in _NO_ROOM:
+            return _status_of_failure(error)
+        _drop_output()
+        note(Text.assemble(("error: ", "bold red"), f"the result cannot be written: {error.strerror}"))
         return 1
     except (Exception, BaseExceptionGroup) as error:
         return _status_of_failure(_first(error))
     return status
+
+
+def _drop_output() -> None:
+    # Python would complain once more when it closes standard output.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _status_of_failure(error: BaseException) -> int:

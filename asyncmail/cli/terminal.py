@@ -74,7 +74,8 @@ def heading(text: str) -> None:
 
 def show_json(value: object) -> None:
     """Print a result for scripts."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    is_unicode = sys.stdout.encoding.lower() == "utf-8"
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not is_unicode) + "\n")
 
 
 def show_table(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> None:

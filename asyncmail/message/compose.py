@@ -145,7 +145,16 @@ def _set_addresses(message: EmailMessage, name: str, addresses: Addresses) -> No
 def set_body(
     message: EmailMessage, text: str | None, html: str | None, inline: Mapping[str, AttachmentLike]
 ) -> None:
-    """Give a new message its text, its HTML with the files that it shows, or both."""
+    """Give a new message its text, its HTML with the files that it shows, or both.
+
+    Raises:
+        MessageError: one of them is not text.
+    """
+    for name, body in (("text", text), ("html", html)):
+        try:
+            (body or "").encode()
+        except UnicodeEncodeError:
+            raise MessageError(f"the {name} holds half a character", cure="decode it properly") from None
     if html is None:
         if inline:
             raise MessageError("inline files are shown by HTML, and there is none", cure="pass html=")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import typer
 
 from asyncmail import __main__, __version__
 from asyncmail.cli import failures, options
+from asyncmail.cli.terminal import show_json
 from asyncmail.errors import ConnectError, InputError, MissingExtra
 
 if TYPE_CHECKING:
@@ -128,6 +130,55 @@ def test_a_reader_that_goes_away() -> None:
         command = [sys.executable, "-c", textwrap.dedent(program)]
         end = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
     assert (end.returncode, end.stderr) == (1, "")
+
+
+def run_in_shell(arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m asyncmail {arguments}"
+    return subprocess.run(
+        command,
+        shell=True,
+        env=os.environ | environment,
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_disk_without_room_for_the_output() -> None:
+    for arguments in ("demo --messages 1 > /dev/full", "demo --messages 1 --json > /dev/full"):
+        result = run_in_shell(arguments)
+        assert result.returncode == 1
+        assert result.stderr == "error: the result cannot be written: No space left on device\n"
+
+
+def test_streams_that_are_closed() -> None:
+    assert run_in_shell("demo --messages 1 <&- >&- 2>&-").returncode == 0
+    result = run_in_shell("send --server smtp://localhost <&-")
+    assert result.returncode == 2
+    assert "standard input is empty" in result.stderr
+
+
+ASCII = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+
+
+def test_a_terminal_without_unicode() -> None:
+    result = run_in_shell("fetch --help", **ASCII)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "[URL]..." in result.stdout
+    result = run_in_shell(
+        "send --server smtp://localhost:1 --from a@example.com --to b@example.com --text ü", **ASCII
+    )
+    assert result.returncode == 2
+    assert "input: the text holds half a character" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_json_in_any_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors="backslashreplace"))
+    show_json({"name": "ü😀"})
+    sys.stdout.flush()
+    assert json.loads(written.getvalue().decode(encoding)) == {"name": "ü😀"}
 
 
 def test_what_is_logged_is_one_line(asyncmail: Command, capsys: pytest.CaptureFixture[str]) -> None:

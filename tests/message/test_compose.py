@@ -220,3 +220,10 @@ def test_refusals(parts: dict[str, object]) -> None:
 def test_addresses_refused(parts: dict[str, object]) -> None:
     with pytest.raises(AddressSyntaxError):
         compose(**{"sender": "a@b.example", **parts})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["text", "html"])
+def test_text_that_is_no_text(name: str) -> None:
+    """Such is an argument of a command line that is not in the encoding of the terminal."""
+    with pytest.raises(MessageError, match=f"the {name} holds half a character"):
+        compose(sender="a@example.com", to="b@example.com", **{name: "a\udcff"})  # type: ignore[arg-type]

@@ -134,16 +134,17 @@ def test_an_offer_is_checked_when_it_is_made(arguments: dict[str, object]) -> No
 
 
 @pytest.mark.parametrize(
-    ("parameters", "messages"),
+    ("parameters", "messages", "recipients"),
     [
-        ("MAILMAX=5 RCPTMAX=100", 5),
-        ("rcptmax=100 mailmax=20", 20),
-        ("RCPTMAX=100", None),
-        ("MAILMAX", None),
-        ("MAILMAX=0", None),
-        ("MAILMAX=many", None),
+        ("MAILMAX=5 RCPTMAX=100", 5, 100),
+        ("rcptmax=100 mailmax=20", 20, 100),
+        ("RCPTMAX=100", None, 100),
+        ("MAILMAX RCPTMAX", None, None),
+        ("MAILMAX=0 RCPTMAX=0", None, None),
+        ("MAILMAX=many RCPTMAX=-1", None, None),
     ],
 )
-def test_messages_in_one_session(parameters: str, messages: int | None) -> None:
-    """RFC 9422 §4.1."""
-    assert Extensions("x", {"LIMITS": parameters}).messages == messages
+def test_limits(parameters: str, messages: int | None, recipients: int | None) -> None:
+    """RFC 9422 §4.1, §4.2."""
+    extensions = Extensions("x", {"LIMITS": parameters})
+    assert (extensions.messages, extensions.recipients) == (messages, recipients)

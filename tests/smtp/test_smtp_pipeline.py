@@ -351,6 +351,14 @@ def unsent(found: Pipeline) -> list[str]:
     return [transaction.tag for transaction in found.unsent]
 
 
+def test_too_many_recipients_are_deferred() -> None:
+    """RFC 5321 §4.5.3.1.10: 552 to RCPT means 452, unless it says what else it means."""
+    found, client = pipeline("PIPELINING CHUNKING", message("a", "rstu"))
+    write(found, client)
+    hear(found, client, OK + OK + b"552 too many\r\n552 5.2.2 full\r\n452 4.5.3 too many\r\n" + OK)
+    assert decided(found) == [("a", [ACCEPTED, DEFERRED, REFUSED, DEFERRED])]
+
+
 def test_content_that_left_and_was_not_answered_is_unknown() -> None:
     found, client = pipeline("PIPELINING", message("a", "rs"), message("b"), message("c"))
     write(found, client)
