@@ -10,6 +10,7 @@ raises is answered 451: the client keeps the message and tries again.
 import asyncio
 import re
 import sys
+from contextlib import suppress
 
 import asyncmail
 
@@ -41,4 +42,5 @@ async def main():
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends it
+        asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Fetch new messages from many maildrops, and hand each to a coroutine.
+"""Fetch the new messages of many maildrops into Maildirs, and print what has not been read.
 
     python examples/fetch_maildrops.py DIRECTORY pop3s://ann:secret@mail.example.com pop3s://bob:secret@mail.example.org
 

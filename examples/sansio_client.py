@@ -29,6 +29,8 @@ def next_event(connection, protocol):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     host, port = sys.argv[1], int(sys.argv[2])
     protocol = ClientProtocol(trace=lambda direction, line: print(f"{direction.value:8} {line}"))
     with socket.create_connection((host, port)) as connection:

@@ -1,7 +1,7 @@
 """A web service that sends password-reset mail through one shared Mailer.
 
-    pip install asyncmail starlette uvicorn
-    asyncmail serve --smtp-port 2525
+    pip install starlette uvicorn
+    asyncmail serve
     MAIL_SERVER=smtp://localhost:2525 uvicorn examples.web_service:app
     curl -X POST 'localhost:8000/reset?to=ann@example.com'
 
