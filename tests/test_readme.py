@@ -130,7 +130,8 @@ async def shell(command, directory):
     assert await process.wait() == 0
 
 
-async def test_trusting_a_certificate(tmp_path):
+async def test_trusting_a_certificate(tmp_path, program):
+    program("openssl")
     await shell(
         "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert", tmp_path
     )
