@@ -12,6 +12,7 @@ import re
 __all__ = ["BareNewlines", "NewlineNormalizer", "has_bare_newline", "normalize_newlines"]
 
 _ANY_NEWLINE = re.compile(rb"\r\n|\r|\n")
+_SMALL = 65_536  # octets
 
 
 class BareNewlines(enum.Enum):
@@ -23,6 +24,9 @@ class BareNewlines(enum.Enum):
 
 def has_bare_newline(data: bytes) -> bool:
     """Whether `data` holds a CR or LF that is not part of CRLF."""
+    if len(data) <= _SMALL:  # a copy takes half the time of counting
+        whole_lines = b"\r\n".join(data.splitlines())
+        return data != whole_lines and data != whole_lines + b"\r\n"
     pairs = data.count(b"\r\n")
     return data.count(b"\n") != pairs or data.count(b"\r") != pairs
 

@@ -13,6 +13,8 @@ from asyncmail.wire import BareNewlines, NewlineNormalizer, has_bare_newline, no
 
 contents = st.text("a.\r\n", max_size=30).map(str.encode) | st.binary(max_size=30)
 
+LARGE = b"x" * 65_536  # found out in another way
+
 TABLE = [
     (b"", b""),
     (b"a", b"a"),
@@ -47,6 +49,7 @@ def test_any_content_in_any_chunks(content: bytes, cuts: list[int]) -> None:
     # said in another way: what lies between line endings is kept, and each line ending becomes CRLF
     assert normalized == b"\r\n".join(re.split(rb"\r\n|\r|\n", content))
     assert has_bare_newline(content) is bool(re.search(rb"\r(?!\n)|(?<!\r)\n", content))
+    assert has_bare_newline(LARGE + content) is has_bare_newline(content)
     assert not has_bare_newline(normalized)
     edges = [0, *sorted(cuts), len(content)]
     normalizer = NewlineNormalizer()
