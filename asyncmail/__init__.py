@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .net import transcript as transcript
     from .retrieval import Fetcher as Fetcher
     from .retrieval import FetchReport as FetchReport
+    from .sasl import Attempt as Attempt
     from .sending import DKIMSigner as DKIMSigner
     from .sending import Journal as Journal
     from .sending import Mailer as Mailer
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from .server import MaildirMaildrops as MaildirMaildrops
     from .server import POP3Server as POP3Server
     from .server import ReceivedTransaction as ReceivedTransaction
+    from .server import SessionInfo as SessionInfo
     from .server import SMTPServer as SMTPServer
     from .smtp import Outcome as Outcome
     from .smtp import RecipientOutcome as RecipientOutcome
@@ -154,6 +156,7 @@ _HOMES = {
     ),
     "net": ("ServerURL", "transcript"),
     "retrieval": ("FetchReport", "Fetcher"),
+    "sasl": ("Attempt",),
     "sending": ("DKIMSigner", "Journal", "Mailer", "PoolLimits", "send"),
     "server": (
         "ConnectionLimits",
@@ -162,6 +165,7 @@ _HOMES = {
         "POP3Server",
         "ReceivedTransaction",
         "SMTPServer",
+        "SessionInfo",
     ),
     "smtp": ("Outcome", "RecipientOutcome", "Reply", "Status"),
 }

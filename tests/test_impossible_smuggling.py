@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asyncmail.wire import DotStuffer, DotUnstuffer, NewlineNormalizer, ReceiveBuffer
+from asyncmail.wire import DotStuffer, DotUnstuffer, NewlineNormalizer
 
 NEWLINES = [
     *(b"\r\n", b"\n", b"\r", b"\n\r", b"\r\r", b"\n\n", b"\r\r\n", b"\r\n\r"),
@@ -22,13 +22,15 @@ SMUGGLED = b"MAIL FROM:<admin@example.com>\r\nRCPT TO:<victim@example.com>\r\nDA
 
 def receive(segments: list[bytes]) -> tuple[bytes, bool, bytes]:
     """Content, whether it ended, and what came after."""
-    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
+    unstuffer, unread = DotUnstuffer(), b""
     content = b""
     for segment in segments:
-        buffer.append(segment)
-        while not unstuffer.finished and (piece := unstuffer.take(buffer)):
+        unread += segment
+        if not unstuffer.finished:
+            piece, taken = unstuffer.take(unread, 0)
             content += piece
-    return content, unstuffer.finished, buffer.take(10_000)
+            unread = unread[taken:]
+    return content, unstuffer.finished, unread
 
 
 def singly(data: bytes) -> list[bytes]:

@@ -161,17 +161,15 @@ class AnyIOStream(ByteStream):
     ) -> None:
         if self._receiving or self._sending:
             raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
-        if self._closed or self._cut_short or self._lost is not None:
-            raise self._failure()
         require_server_hostname(context, server_hostname, server_side)
-        # A client has not begun its handshake yet, so nothing that is there can belong to it.
-        if self._eof or (not server_side and self._has_input()):
-            plaintext = await self.receive(deadline=deadline)
-            self.abort()
-            if plaintext:
-                raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
-            raise ConnectionLost("the peer closed the connection", stage=Stage.TLS)
         try:
+            if self._closed or self._cut_short or self._lost is not None:
+                raise self._failure()
+            # A client has not begun its handshake yet, so nothing that is there can belong to it.
+            if self._eof or (not server_side and self._has_input()):
+                if await self.receive(deadline=deadline):
+                    raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
+                raise ConnectionLost("the peer closed the connection", stage=Stage.TLS)
             engine = await shake_hands(
                 self,
                 context,

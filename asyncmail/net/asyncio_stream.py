@@ -417,14 +417,13 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         if self._receiver is not None or self._sender is not None:
             raise BusyError("another task is using this stream", cure="let it finish before start_tls()")
         require_server_hostname(context, server_hostname, server_side)
-        # A client that was quick has begun its handshake already; a server may not say anything before it.
-        if self._chunks and not (server_side and self._chunks[0].startswith(_HANDSHAKE_RECORD)):
-            self.abort()
-            raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
-        if self._eof:
-            raise self._failure()
-        self._require_open()
         try:
+            # A client that was quick has begun its handshake already; a server may not say anything before it.
+            if self._chunks and not (server_side and self._chunks[0].startswith(_HANDSHAKE_RECORD)):
+                raise PlaintextAfterStartTLS("the peer sent octets in the clear before the TLS handshake")
+            self._require_open()
+            if self._eof:
+                raise self._failure()
             engine = await shake_hands(
                 self,
                 context,

@@ -36,6 +36,9 @@ __all__ = ["Listener", "listen"]
 HANDSHAKE_TIMEOUT = 30.0  # seconds that a client may take for implicit TLS
 
 _PORT_ATTEMPTS = 10
+_ACCEPTS = (
+    16  # connections that asyncio accepts in one turn; and so often it complains when it is out of files
+)
 _ACCEPT_PAUSE = 0.1  # seconds after an accept that failed, in which other connections may end
 _NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
@@ -168,18 +171,18 @@ class _Doorkeeper:
             return _AnyIODoor(cast("SocketListener", listeners.listeners[0]), self.admit_anyio)
         # Before it serves it holds nothing that a cancellation could leave behind.
         server = await loop.create_server(
-            self._native_stream, address, port, backlog=self._backlog, start_serving=False
+            self._native_stream, address, port, backlog=_ACCEPTS, start_serving=False
         )
-        return await _AsyncioDoor(server).open()
+        return await _AsyncioDoor(server).open(self._backlog)
 
     async def open_path(self, path: str) -> _Door:
         loop = running_loop()
         if loop is None:
             return _AnyIODoor(await anyio.create_unix_listener(path, backlog=self._backlog), self.admit_anyio)
         server = await loop.create_unix_server(
-            self._native_stream, path, backlog=self._backlog, start_serving=False
+            self._native_stream, path, backlog=_ACCEPTS, start_serving=False
         )
-        return await _AsyncioDoor(server).open()
+        return await _AsyncioDoor(server).open(self._backlog)
 
     def _native_stream(self) -> AsyncioStream:
         return AsyncioStream(self._admit)
@@ -215,9 +218,12 @@ class _AsyncioDoor:
         self._server = server
         self.endpoint, self.port = _name(server.sockets[0].getsockname())
 
-    async def open(self) -> _AsyncioDoor:
+    async def open(self, backlog: int) -> _AsyncioDoor:
         try:
             await self._server.start_serving()
+            for each in self._server.sockets:
+                with socket.fromfd(each.fileno(), each.family, each.type) as listening:
+                    listening.listen(backlog)
         except BaseException:
             self.close()
             raise

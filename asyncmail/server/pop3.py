@@ -91,7 +91,7 @@ class POP3Server(MailServer):
         allow_cleartext_login: take passwords without TLS from anywhere.
         limits: what a client may send.
         connection_limits: how many clients are served.
-        idle_seconds: after so long without a command a session ends, at least 600 by RFC 1939 §3.
+        idle_seconds: after so long without a whole command a session ends, at least 600 by RFC 1939 §3.
         login_seconds: the same before the login.
         grace_seconds: how long `aclose` waits for sessions in which messages are marked as deleted.
         trace: called with each line of all sessions, secrets replaced.
@@ -179,6 +179,7 @@ class _POP3Session:
         self._unsent = 0
         self._is_ending = False
         self._is_waiting = False  # for the client
+        self._waits_since: float | None = None  # for a command, which may come octet by octet
 
     # --- what the listener calls
 
@@ -218,6 +219,7 @@ class _POP3Session:
         while True:
             event = protocol.next_event()
             if not isinstance(event, Signal):
+                self._waits_since = None
                 if isinstance(event, ConnectionEnded):
                     return
                 await self._handle(event)
@@ -240,11 +242,12 @@ class _POP3Session:
             TimeoutError: it was silent for too long; it is not told (RFC 1939 §3).
         """
         is_known = self._protocol.awaiting is Awaiting.COMMAND
+        seconds = self._idle_seconds if is_known else self._login_seconds
+        if self._waits_since is None:
+            self._waits_since = now()
         self._is_waiting = True
         try:
-            data = await self._stream.receive(
-                deadline=now() + (self._idle_seconds if is_known else self._login_seconds)
-            )
+            data = await self._stream.receive(deadline=self._waits_since + seconds)
         finally:
             self._is_waiting = False
         if data:

@@ -94,7 +94,7 @@ class SMTPServer(MailServer):
             has to do what they promise.
         limits: what a client may send.
         connection_limits: how many clients are served.
-        idle_seconds: after so long without a command a session ends, at least 300 by RFC 5321 §4.5.3.2.7.
+        idle_seconds: after so long without a whole command a session ends, at least 300 by RFC 5321 §4.5.3.2.7.
         grace_seconds: how long `aclose` waits for transactions under way.
         trace: called with each line of all sessions, secrets replaced.
 
@@ -200,6 +200,7 @@ class _SMTPSession:
         "_idle_seconds",
         "_info",
         "_protocol",
+        "_stalled",
         "_stream",
         "_tls_context",
         "_transaction",
@@ -226,6 +227,7 @@ class _SMTPSession:
         self._chunks: list[bytes] = []
         self._ending = False
         self._waiting = False  # for the client
+        self._stalled: float | None = None  # since when octets come that complete nothing
         self._has_ended = False
         self._asked: Coroutine[object, object, None] | None = (
             None  # what a hook has to finish before the session goes on
@@ -289,7 +291,7 @@ class _SMTPSession:
         await self._flush()
         self._waiting = True
         try:
-            await self._stream.converse(self._respond, seconds=self._idle_seconds)
+            await self._stream.converse(self._respond, seconds=self._patience)
         except TimeoutError:
             self._protocol.shut_down(_IDLE)
             self._has_ended = True
@@ -303,16 +305,27 @@ class _SMTPSession:
         if asked is not None:
             await asked
 
+    def _patience(self) -> float:
+        """Seconds for the client to go on: a command that comes octet by octet gets no more than one that does not."""
+        if self._stalled is None:
+            return self._idle_seconds
+        return max(self._stalled + self._idle_seconds - now(), 0.0)
+
     def _respond(self, data: bytes) -> list[bytes] | None:
         protocol = self._protocol
         if data:
             protocol.receive_data(data)
         else:
             protocol.receive_eof()
-        while not isinstance(event := protocol.next_event(), Signal):
+        stalled, self._stalled = self._stalled, None
+        event = protocol.next_event()
+        if event is Signal.NEED_DATA:
+            self._stalled = stalled or now()
+        while not isinstance(event, Signal):
             self._asked = self._begin_reaction(event)
             if self._asked is not None or self._has_ended:
                 return None
+            event = protocol.next_event()
         goes_on = event is Signal.NEED_DATA and not self._ending
         return protocol.data_to_send() if goes_on else None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from ..address import check_forward_path, check_reverse_path, parse_forward_path, parse_reverse_path
+from ..address.grammar import MAILBOX_PATTERN, MAX_MAILBOX
 from ..errors import ExtensionRequired, LocalProtocolError, Stage, printable, quoted
 from ..sasl import CANCEL, decode_base64, decode_initial_response, encode_base64, encode_initial_response
 from ..wire import decode_xtext, encode_argument, encode_xtext
@@ -42,6 +43,13 @@ __all__ = [
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HELLO_NAME = re.compile(r"[^\s\x00-\x20\x7f]+")
+
+# What most arguments of MAIL and RCPT are: nothing in them has to be looked at again.
+_match_plain_mail = re.compile(
+    rf"(?i:FROM:)<({MAILBOX_PATTERN})>(?: SIZE=([0-9]{{1,20}}))?(?: BODY=(7BIT|8BITMIME))?"
+).fullmatch
+_match_plain_rcpt = re.compile(rf"(?i:TO:)<({MAILBOX_PATTERN})>").fullmatch
+_set = object.__setattr__
 
 
 class UnknownCommand(ValueError):
@@ -175,6 +183,9 @@ class Mail(Command):
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `FROM:<path> parameters`."""
+        plain = _match_plain_mail(argument)
+        if plain and len(plain[1]) <= MAX_MAILBOX:
+            return cls._trusted(*plain.groups())
         sender, tail = parse_reverse_path(_after_keyword(argument, "FROM:"))
         parameters = parse_parameters(tail) if tail else {}
         utf8 = "SMTPUTF8" in parameters
@@ -199,6 +210,18 @@ class Mail(Command):
             auth=None if auth is None else "" if auth == "<>" else decode_xtext(auth),
             parameters=parameters,
         )
+
+    @classmethod
+    def _trusted(cls, sender: str, size: str | None, body: str | None) -> Self:
+        """A command of parts that an expression has matched: what the constructor would say yes to."""
+        mail = object.__new__(cls)
+        _set(mail, "sender", sender)
+        _set(mail, "size", None if size is None else int(size))
+        _set(mail, "body", None if body is None else BodyType(body))
+        _set(mail, "smtputf8", False)
+        _set(mail, "auth", None)
+        _set(mail, "parameters", {})
+        return mail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +249,12 @@ class Rcpt(Command):
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `TO:<path> parameters`."""
+        plain = _match_plain_rcpt(argument)
+        if plain and len(plain[1]) <= MAX_MAILBOX:
+            rcpt = object.__new__(cls)
+            _set(rcpt, "recipient", plain[1])
+            _set(rcpt, "parameters", {})
+            return rcpt
         recipient, tail = parse_forward_path(_after_keyword(argument, "TO:"))
         return cls(recipient=recipient, parameters=parse_parameters(tail) if tail else {})
 
@@ -451,6 +480,9 @@ _COMMANDS: dict[str, type[Command]] = {
         Auth,
     )
 }
+_BARE: dict[bytes, Command] = {
+    command.verb.encode(): command for command in (Data(), Rset(), Quit(), Noop(), Starttls())
+}
 
 
 def parse_command(line: bytes) -> Command:
@@ -460,6 +492,9 @@ def parse_command(line: bytes) -> Command:
         UnknownCommand: no such verb.
         ValueError: the argument does not fit the verb, or the line holds control characters.
     """
+    bare = _BARE.get(line)
+    if bare is not None:
+        return bare
     text = line.decode().rstrip(" \t")
     if not text.isprintable() and _CONTROL.search(text):
         raise ValueError("a command line holds no control characters")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..errors import (
     AuthenticationError,
-    LimitExceeded,
     LocalProtocolError,
     MailError,
     PlaintextAfterStartTLS,
     printable,
 )
 from ..sasl import Attempt, Challenge, ServerMechanism, encode_base64, make_timestamp
-from ..wire import BareNewlines, Direction, DotUnstuffer, NewlineNormalizer, ReceiveBuffer, Signal, Trace
+from ..wire import BareNewlines, Direction, DotUnstuffer, NewlineNormalizer, Signal, Trace
 from .commands import (
     Auth,
     AuthResponse,
@@ -68,6 +69,17 @@ _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
 _ANSWERED_HERE = (Noop, Auth, AuthResponse)
 _END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
+_CONDITIONAL = (Mail, Rcpt, Starttls, Auth)  # the state alone does not tell whether they are allowed
+
+# Before Python 3.12 each look at a member of an Enum runs a function.
+_NEED_DATA: Final = Signal.NEED_DATA
+_PAUSED: Final = Signal.PAUSED
+_HELLO: Final = ServerState.HELLO
+_CONTENT: Final = ServerState.CONTENT
+_AUTHENTICATING: Final = ServerState.AUTHENTICATION
+_POSITIVE: Final = Answer.POSITIVE
+_INTERMEDIATE: Final = Answer.INTERMEDIATE
+_NEGATIVE: Final = Answer.NEGATIVE
 
 
 class ServerProtocol:
@@ -98,7 +110,8 @@ class ServerProtocol:
         self._longest_line = max(self._limits.command_line, self._limits.authentication_line)
         self._encrypted = self._offer.encrypted
         self._authenticated = False
-        self._buffer = ReceiveBuffer()
+        self._data = b""  # the last segment, behind what the one before left unread
+        self._start = 0  # of what is unread
         self._output: list[bytes] = []
         self._state = ServerState.GREETING
         self._handled: Command | None = None  # waits for its reply
@@ -120,7 +133,7 @@ class ServerProtocol:
 
     def __repr__(self) -> str:
         handled = self._handled.verb if self._handled else "nothing"
-        return f"<smtp.ServerProtocol {self._state.value}, {handled} in hand, {len(self._buffer)} unread>"
+        return f"<smtp.ServerProtocol {self._state.value}, {handled} in hand, {len(self._data) - self._start} unread>"
 
     @property
     def state(self) -> ServerState:
@@ -151,7 +164,9 @@ class ServerProtocol:
 
     def receive_data(self, data: bytes) -> None:
         """Store octets that came from the client."""
-        self._buffer.append(data)
+        # Mostly to nothing: all that can be read of a segment is, unless a command waits for its answer.
+        self._data = self._data[self._start :] + data
+        self._start = 0
 
     def receive_eof(self) -> None:
         """Note that no more will come."""
@@ -159,35 +174,40 @@ class ServerProtocol:
 
     def next_event(self) -> ServerEvent | Signal:
         """Return what the client did next, as far as it can be told: one command at most. Raises nothing."""
-        state = self._state
-        if self._handled is not None or (state not in SERVER_RECEIVES and self._chunk is None):
-            return Signal.PAUSED
+        if self._handled is not None:
+            return _PAUSED
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        if state is ServerState.CONTENT:
+        state = self._state
+        if state is _CONTENT:
             return self._read_content()
-        if self._skipping and not self._buffer.skip_line():
-            return self._needs_data()
-        self._skipping = False
-        return self._read_line()
+        return self._read_line() if state in SERVER_RECEIVES else _PAUSED
 
     def _needs_data(self) -> ServerEvent | Signal:
-        return ConnectionEnded() if self._at_eof else Signal.NEED_DATA
+        self._data, self._start = self._data[self._start :], 0
+        return ConnectionEnded() if self._at_eof else _NEED_DATA
 
     def _read_line(self) -> ServerEvent | Signal:
-        exchanging = self._state is ServerState.AUTHENTICATION
-        try:
-            line = self._buffer.take_line(self._longest_line, "command_line")
-        except LimitExceeded:
+        data, start = self._data, self._start
+        end = data.find(b"\n", start) + 1
+        if self._skipping:
+            self._skipping = not end
+            self._start = end or len(data)
+            return self._read_line() if end else self._needs_data()
+        size = (end or len(data)) - start
+        if size > self._longest_line:
             self._skipping = True
             return self._reject_line(f"<a line of more than {self._longest_line} octets>", LINE_TOO_LONG)
-        if line is None:
+        if not end:
             return self._needs_data()
+        self._start = end
+        line = data[start:end]
+        exchanging = self._state is _AUTHENTICATING
         # An initial response makes AUTH longer than other commands (RFC 4954 §4).
-        if len(line) > self._limits.command_line and not exchanging and line[:5].upper() != b"AUTH ":
-            return self._reject_line(f"<a line of {len(line)} octets>", LINE_TOO_LONG)
-        if line[-2:] != b"\r\n":
-            return self._reject_line(f"<a line of {len(line)} octets>", BARE_NEWLINE_IN_COMMAND)
+        if size > self._limits.command_line and not exchanging and line[:5].upper() != b"AUTH ":
+            return self._reject_line(f"<a line of {size} octets>", LINE_TOO_LONG)
+        if not line.endswith(b"\r\n"):
+            return self._reject_line(f"<a line of {size} octets>", BARE_NEWLINE_IN_COMMAND)
         try:
             command = (
                 AuthResponse.parse(line[:-2].decode("latin-1")) if exchanging else parse_command(line[:-2])
@@ -208,7 +228,7 @@ class ServerProtocol:
         if refusal is not None:
             return self._reject(str(command), refusal)
         self._handled = command
-        if not isinstance(command, _ANSWERED_HERE):
+        if type(command) not in _ANSWERED_HERE:
             return CommandReceived(command)
         if isinstance(command, _AUTHENTICATION):
             return self._authenticate(command)
@@ -223,6 +243,8 @@ class ServerProtocol:
             return Reply(500, f"This is {'LMTP: use LHLO' if offer.lmtp else 'SMTP: use EHLO'}", "5.5.1")
         if kind not in SERVER_RECEIVES[self._state]:
             return self._out_of_sequence(command)
+        if kind not in _CONDITIONAL:
+            return None
         match command:
             case Mail():
                 if offer.require_tls and not self._encrypted:
@@ -325,11 +347,12 @@ class ServerProtocol:
     # --- content
 
     def _read_content(self) -> ServerEvent | Signal:
-        while not self._unstuffer.finished:
-            data = self._unstuffer.take(self._buffer)
+        unstuffer = self._unstuffer
+        while not unstuffer.finished:
+            data, self._start = unstuffer.take(self._data, self._start)
             if data and (event := self._take_content(data)) is not None:
                 return event
-            if not data and not self._unstuffer.finished:
+            if not data and not unstuffer.finished:
                 return self._needs_data()
         self._unstuffer = DotUnstuffer()
         return self._end_content()
@@ -367,9 +390,10 @@ class ServerProtocol:
 
     def _read_chunk(self, command: Bdat) -> ServerEvent | Signal:
         while self._chunk_left:
-            data = self._buffer.take(self._chunk_left)
+            data = self._data[self._start : self._start + self._chunk_left]
             if not data:
                 return self._needs_data()
+            self._start += len(data)
             self._chunk_left -= len(data)
             if self._chunk_rejection is None and (event := self._take_content(data)) is not None:
                 return event
@@ -458,27 +482,28 @@ class ServerProtocol:
             return
         if handled is None:
             return
-        if type(handled) is EndOfContent:
+        kind = type(handled)
+        if kind is EndOfContent:
             self._replies_due -= 1
             if self._replies_due > 0:
                 return
         self._handled = None
-        state = SERVER_ANSWERS.get((type(handled), _class_of(reply)))
+        state = SERVER_ANSWERS.get((kind, _class_of(reply)))
         # RSET needs no EHLO, and does not stand for it (RFC 5321 §4.1.4).
-        if state is None or (self._state is ServerState.HELLO and isinstance(handled, Rset)):
+        if state is None or (self._state is _HELLO and kind is Rset):
             return
         self._state = state
-        if type(handled) is Mail:
+        if kind is Rcpt:
+            self._recipients += 1
+        elif isinstance(handled, Mail):
             self._mail = handled
             self._recipients = 0
-        elif type(handled) is Rcpt:
-            self._recipients += 1
-        elif isinstance(handled, _END_TRANSACTION):
-            if isinstance(handled, EndOfContent) and reply.is_positive:
+        elif kind in _END_TRANSACTION:
+            if kind is EndOfContent and reply.code < 300:
                 self._errors = 0
             self._mail = None
             self._forget_content()
-        elif isinstance(handled, _AUTHENTICATION) and reply.is_positive:
+        elif kind in _AUTHENTICATION and reply.code < 300:
             self._authenticated = True
 
     def _forget_content(self) -> None:
@@ -487,8 +512,7 @@ class ServerProtocol:
             self._normalizer = NewlineNormalizer()
 
     def _write(self, reply: Reply) -> None:
-        octets = reply.encode()
-        self._output.append(octets)
+        self._output.append(reply.encode())
         if self.trace is not None:
             for line in transcribe(reply):
                 self.trace(Direction.SENT, line)
@@ -520,15 +544,15 @@ class ServerProtocol:
         """
         if self._state is not ServerState.HANDSHAKE:
             raise LocalProtocolError(f"TLS cannot start in the state {self._state.value!r}")
-        if len(self._buffer):
+        unread = len(self._data) - self._start
+        if unread:
             self._state = ServerState.ERROR
-            raise PlaintextAfterStartTLS(f"{len(self._buffer)} octets arrived between STARTTLS and TLS")
+            raise PlaintextAfterStartTLS(f"{unread} octets arrived between STARTTLS and TLS")
         self._state = ServerState.HELLO
         self._encrypted = True
         self._authenticated = False
 
 
 def _class_of(reply: Reply) -> Answer:
-    return (
-        Answer.POSITIVE if reply.code < 300 else Answer.INTERMEDIATE if reply.code < 400 else Answer.NEGATIVE
-    )
+    code = reply.code
+    return _POSITIVE if code < 300 else _INTERMEDIATE if code < 400 else _NEGATIVE

@@ -6,11 +6,6 @@ one of the command, so content that begins with `.CRLF` is empty.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .buffer import ReceiveBuffer
-
 __all__ = ["DotStuffer", "DotUnstuffer"]
 
 _TERMINATOR = b"\r\n.\r\n"
@@ -42,46 +37,47 @@ class DotStuffer:
 
 
 class DotUnstuffer:
-    """Decodes content out of a receive buffer; `finished` once its end was taken."""
+    """Decodes content out of what was received; `finished` once its end was taken."""
 
-    __slots__ = ("_at_line_start", "finished")
+    __slots__ = ("_at_start", "finished")
 
     def __init__(self) -> None:
-        self._at_line_start = True
+        self._at_start = True
         self.finished: bool = False
 
-    def take(self, buffer: ReceiveBuffer) -> bytes:
+    def take(self, data: bytes, start: int) -> tuple[bytes, int]:
         """Take what can be decoded now.
 
-        Returns:
-            The next octets of content; it ends neither between CR and LF nor, unless content itself ends there,
-            where an end of content might begin. Empty if more data is needed, or if content ended.
-        """
-        if self._at_line_start:
-            if buffer.starts_with(b".\r\n"):
-                buffer.skip(3)
-                self.finished = True
-                return b""
-            if len(buffer) < 3 and b".\r\n".startswith(buffer.last(3)):
-                return b""
-        found = buffer.find(_TERMINATOR)
-        if found >= 0:
-            content = self._unstuff(buffer.take(found + 2))
-            buffer.skip(3)
-            self.finished = True
-            return content
-        held = _possible_terminator(buffer.last(4))
-        content = self._unstuff(buffer.take(len(buffer) - held))
-        return content
+        Args:
+            data: what was received; what the last call did not take comes first.
+            start: where in `data` to begin.
 
-    def _unstuff(self, content: bytes) -> bytes:
-        if not content:
-            return content
-        unstuffed = content.replace(b"\r\n.", b"\r\n")
-        if self._at_line_start and content[0] == 0x2E:
-            unstuffed = unstuffed[1:]
-        self._at_line_start = content.endswith(b"\r\n")
-        return unstuffed
+        Returns:
+            The next octets of content, and the offset behind what was taken. They end neither between CR and LF nor,
+            unless content itself ends there, where an end of content might begin. Without any, more data is needed, or
+            content has ended.
+        """
+        if self._at_start:  # the CRLF in front is that of the command; for all other lines it is in the data
+            line = data[start : start + 3]
+            if line == b".\r\n":
+                self.finished = True
+                return b"", start + 3
+            if b".\r\n".startswith(line):
+                return b"", start
+            start += line.startswith(b".")
+        dot_line = data.find(b"\r\n.", start)
+        end = dot_line
+        if dot_line >= 0 and not data.startswith(b"\r\n", dot_line + 3):
+            end = data.find(_TERMINATOR, dot_line)
+        if end >= 0:
+            self.finished = True
+            stop, rest = end + 2, end + 5
+        else:
+            stop = rest = len(data) - _possible_terminator(data[max(start, len(data) - 4) :])
+        content = data[start:stop]
+        if content:
+            self._at_start = False
+        return (content if dot_line == end else content.replace(b"\r\n.", b"\r\n")), rest
 
 
 def _possible_terminator(tail: bytes) -> int:

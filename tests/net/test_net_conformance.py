@@ -598,6 +598,8 @@ async def test_a_handshake_after_the_end(
     assert await client.receive() == b""
     with pytest.raises(ConnectionLost):
         await client.start_tls(client_tls, server_hostname="localhost")
+    with pytest.raises(ClosedError):
+        await client.receive()
 
 
 @on_each_stream(encrypted=(False,))

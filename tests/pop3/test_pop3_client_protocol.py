@@ -229,6 +229,7 @@ def test_content_is_handed_on_as_it_comes() -> None:
     client.receive_data(b"\r\n")
     assert client.next_event() == ContentReceived(Retr(number=1), b"\r\n", True)
     assert client.awaiting is Awaiting.NOTHING
+    assert client.stage is Stage.COMMAND
 
 
 def test_a_message_that_has_arrived_is_one_event() -> None:
@@ -367,6 +368,7 @@ def test_the_greeting_and_its_timestamp() -> None:
     client = ClientProtocol()
     assert client.state is State.GREETING
     assert client.awaiting is Awaiting.GREETING
+    assert client.stage is Stage.GREETING
     (event,) = events(client, [GREETING])
     assert isinstance(event, GreetingReceived)
     assert client.timestamp == "<1896.697170952@dbc.mtview.ca.us>"
@@ -587,9 +589,11 @@ def test_the_end_of_a_session() -> None:
     client.send(Quit())
     assert client.state is State.UPDATE
     assert client.awaiting is Awaiting.RESPONSE
+    assert client.stage is Stage.RETRIEVAL
     events(client, [b"-ERR no\r\n"])
     assert client.state is State.UPDATE
     assert client.awaiting is Awaiting.UPDATE
+    assert client.stage is Stage.QUIT
     events(client, [b"+OK\r\n"])
     assert client.state is State.CLOSED
     client.receive_eof()

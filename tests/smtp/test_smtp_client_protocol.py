@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncmail.errors import LimitExceeded, LocalProtocolError, PlaintextAfterStartTLS, RemoteProtocolError
+from asyncmail.errors import (
+    LimitExceeded,
+    LocalProtocolError,
+    PlaintextAfterStartTLS,
+    RemoteProtocolError,
+    Stage,
+)
 from asyncmail.smtp import (
     Auth,
     AuthResponse,
@@ -62,12 +68,14 @@ def test_the_server_speaks_first() -> None:
     client = ClientProtocol()
     assert client.state is C.GREETING
     assert client.awaiting is Awaiting.GREETING
+    assert client.stage is Stage.GREETING
     assert client.next_event() is Signal.NEED_DATA
     assert heard(client, b"220-mx.example\r\n220 ready\r\n") == [
         GreetingReceived(Reply(220, "mx.example\nready"))
     ]
     assert client.state is C.HELLO
     assert client.awaiting is Awaiting.NOTHING
+    assert client.stage is Stage.COMMAND
 
 
 @pytest.mark.parametrize(("octets", "state"), [(b"554 no\r\n", C.REFUSED), (b"421 busy\r\n", C.CLOSED)])
@@ -702,19 +710,22 @@ def test_a_trace_shows_everything_but_secrets_and_content() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "awaiting"),
+    ("command", "awaiting", "stage"),
     [
-        (Rset(), Awaiting.ANSWER),
-        (mail(), Awaiting.MAIL),
-        (rcpt(), Awaiting.RCPT),
-        (Data(), Awaiting.DATA),
-        (Bdat(size=0, last=True), Awaiting.END_OF_CONTENT),
+        (Rset(), Awaiting.ANSWER, Stage.COMMAND),
+        (mail(), Awaiting.MAIL, Stage.SENDER),
+        (rcpt(), Awaiting.RCPT, Stage.RECIPIENT),
+        (Data(), Awaiting.DATA, Stage.CONTENT),
+        (Bdat(size=0, last=True), Awaiting.END_OF_CONTENT, Stage.CONTENT),
     ],
 )
-def test_what_is_awaited_is_the_answer_to_the_oldest(command: Command, awaiting: Awaiting) -> None:
+def test_what_is_awaited_is_the_answer_to_the_oldest(
+    command: Command, awaiting: Awaiting, stage: Stage
+) -> None:
     client = client_in(C.READY if isinstance(command, Mail | Rset) else C.RECIPIENTS)
     client.send(command)
     assert client.awaiting is awaiting
+    assert client.stage is stage
 
 
 def test_repr_shows_state_and_counts() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncmail.errors import AddressSyntaxError, ExtensionRequired, LocalProtocolError, MailError
@@ -380,3 +381,49 @@ def test_a_refused_command_leaves_the_next_one_readable() -> None:
     assert events == [CommandReceived(Vrfy(text="x")), CommandReceived(Rset())]
     server.receive_eof()
     assert told(server) == [ConnectionEnded()]
+
+
+# --- what is common is parsed by one expression: it says what the grammar says
+
+near_paths = st.text("ab1-_.@", max_size=12) | st.text('ab.@[]:\\"<> \u00fc', max_size=12)
+long_paths = st.builds(
+    lambda local, label, labels: f"{'a' * local}@{'.'.join(['b' * label] * labels)}",
+    st.integers(62, 66),
+    st.integers(61, 65),
+    st.integers(1, 4),
+)
+paths = near_paths | long_paths | st.emails()
+numbers = st.integers(0).map(str) | st.text("019a", max_size=22)
+bodies = st.sampled_from(["7BIT", "8BITMIME", "8bitmime", "BINARYMIME", "9BIT"])
+parameters = st.lists(st.builds("SIZE={}".format, numbers) | st.builds("BODY={}".format, bodies), max_size=3)
+
+
+def parsed(kind: type[Command], argument: str) -> Command | tuple[type, str]:
+    try:
+        return kind.parse(argument)
+    except (ValueError, MailError) as error:
+        return type(error), getattr(error, "problem", "")
+
+
+@given(path=paths, parameters=parameters)
+@example(path=f"{'a' * 64}@{'b' * 62}.{'b' * 62}.{'b' * 63}", parameters=[])  # 254 octets
+@example(path=f"{'a' * 64}@{'b' * 62}.{'b' * 63}.{'b' * 63}", parameters=[])
+@pytest.mark.parametrize(("kind", "keyword"), [(Mail, "FROM:"), (Rcpt, "TO:")])
+def test_common_arguments_are_parsed_as_all_others(
+    kind: type[Command], keyword: str, path: str, parameters: list[str]
+) -> None:
+    tail = "".join([f" {parameter}" for parameter in parameters])
+    command = parsed(kind, f"{keyword}<{path}>{tail}")
+    assert command == parsed(kind, f"{keyword.lower()}<{path}>{tail}")
+    assert command == parsed(kind, f"{keyword} <{path}>{tail}")  # the blank is for the grammar alone
+    if isinstance(command, Command):
+        assert replace(command) == command  # the constructor has no objections
+        assert type(command).parse(command.encode()[5:-2].decode()) == command
+
+
+def test_commands_of_one_line_do_not_share_their_parameters() -> None:
+    line = b"RCPT TO:<a@b.example>"
+    one, other = parse_command(line), parse_command(line)
+    assert isinstance(one, Rcpt) and isinstance(other, Rcpt)
+    one.parameters["NOTIFY"] = "NEVER"
+    assert not other.parameters

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncmail.wire import DotStuffer, DotUnstuffer, ReceiveBuffer
+from asyncmail.wire import DotStuffer, DotUnstuffer
 
 contents = st.text("a.\r\n", max_size=30).map(str.encode) | st.binary(max_size=30)
 
@@ -38,14 +38,16 @@ def stuff(chunks: list[bytes]) -> bytes:
 
 def unstuff(segments: list[bytes]) -> tuple[bytes, bytes]:
     """The content in `segments`, which must hold its end, and the octets after it."""
-    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
+    unstuffer, data = DotUnstuffer(), b""
     content = []
     for segment in segments:
-        buffer.append(segment)
-        while not unstuffer.finished and (piece := unstuffer.take(buffer)):
+        data += segment
+        if not unstuffer.finished:
+            piece, taken = unstuffer.take(data, 0)
             content.append(piece)
+            data = data[taken:]
     assert unstuffer.finished
-    return b"".join(content), buffer.take(10_000)
+    return b"".join(content), data
 
 
 def singly(data: bytes) -> list[bytes]:
@@ -92,15 +94,17 @@ def test_whoever_wrote_it_the_end_is_the_first_crlf_dot_crlf(wire: bytes, data: 
 
 @given(contents, st.data())
 def test_no_piece_ends_within_a_line_ending_or_a_possible_end(content: bytes, data: st.DataObject) -> None:
-    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
+    unstuffer, received, start = DotUnstuffer(), b"", 0
     for segment in cut(stuff([content]), data):
-        buffer.append(segment)
-        while not unstuffer.finished and (piece := unstuffer.take(buffer)):
-            if not unstuffer.finished:
-                following = buffer.last(4)[:1]
+        received += segment
+        if not unstuffer.finished:
+            piece, start = unstuffer.take(received, start)
+            following = received[start : start + 1]
+            if piece and not unstuffer.finished:
                 assert not (piece.endswith(b"\r") and following in (b"", b"\n"))
                 assert not (piece.endswith(b"\r\n") and following in (b"", b"."))
-        assert unstuffer.finished or len(buffer) <= 4
+        assert unstuffer.finished or len(received) - start <= 4
+        assert unstuffer.finished or unstuffer.take(received, start) == (b"", start)
 
 
 def test_a_dot_that_begins_a_line_across_chunks() -> None:
@@ -121,9 +125,13 @@ def test_nothing_to_stuff_costs_no_copy() -> None:
 
 
 def test_content_without_an_end_is_not_finished() -> None:
-    unstuffer, buffer = DotUnstuffer(), ReceiveBuffer()
-    assert unstuffer.take(buffer) == b""
-    buffer.append(b"a\r\n.\r")
-    assert unstuffer.take(buffer) == b"a"
-    assert unstuffer.take(buffer) == b""
+    unstuffer = DotUnstuffer()
+    assert unstuffer.take(b"", 0) == (b"", 0)
+    assert unstuffer.take(b"a\r\n.\r", 0) == (b"a", 1)
+    assert unstuffer.take(b"\r\n.\r", 0) == (b"", 0)
     assert not unstuffer.finished
+
+
+def test_nothing_to_unstuff_is_searched_once_and_copied_once() -> None:
+    content = b"line\r\n" * 100
+    assert DotUnstuffer().take(b"DATA\r\n" + content + b".\r\nQUIT\r\n", 6) == (content, 609)
