@@ -158,7 +158,7 @@ def _answer(client: smtp.ClientProtocol, pipeline: smtp.Pipeline, replies: list[
         client.receive_data(reply)
         event = client.next_event()
         assert isinstance(event, smtp.ReplyReceived)
-        pipeline.handle(event)
+        pipeline.handle([event])
         pipeline.advance()
     ((_, outcome),) = pipeline.outcomes
     assert not (outcome.refused or outcome.deferred or outcome.unknown)

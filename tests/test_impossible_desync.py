@@ -107,7 +107,7 @@ def test_no_message_is_accepted_by_a_reply_that_came_too_early(keywords: str) ->
     client.receive_data(b"250 1\r\n250 2\r\n354 3\r\n250 4\r\n250 5\r\n")
     try:
         while isinstance(event := client.next_event(), ReplyReceived):
-            pipeline.handle(event)
+            pipeline.handle([event])
             pipeline.advance()
     except RemoteProtocolError:
         pass

@@ -59,7 +59,6 @@ from ..smtp import (
     Split,
     Starttls,
     Transaction,
-    UnsolicitedReply,
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
@@ -482,12 +481,9 @@ class SMTPClient:
 
         def handle() -> None:
             while events := protocol.next_events():
-                for event in events:
-                    if type(event) is not ReplyReceived:
-                        if isinstance(event, UnsolicitedReply) and event.reply.code == 421:
-                            pipeline.note_refusal(event.reply, is_goodbye=True)
-                        raise _end_of_session(event)
-                    pipeline.handle(event)
+                last = pipeline.handle(events)
+                if last is not None:
+                    raise _end_of_session(last)
 
         def advance() -> bool:
             pipeline.advance()  # which may decide a transaction that has nobody left to go to

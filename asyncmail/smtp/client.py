@@ -31,7 +31,7 @@ from .commands import (
 from .events import ClientEvent, ConnectionEnded, GreetingReceived, ReplyReceived, UnsolicitedReply
 from .extensions import Extensions
 from .limits import ClientLimits
-from .replies import Reply, parse_reply, transcribe
+from .replies import Reply, parse_line, parse_reply, transcribe
 from .states import CLIENT_ANSWERS, CLIENT_SENDS, Answer, Awaiting, ClientState
 
 if TYPE_CHECKING:
@@ -196,12 +196,11 @@ class ClientProtocol:
         try:
             while lines and len(events) < most:
                 line = lines.popleft()
-                if line[3:4] == b"-" or self._reply_lines or len(line) >= longest:
+                reply = None if self._reply_lines or len(line) >= longest else parse_line(line)
+                if reply is None:
                     reply = self._read_multiline(line)
                     if reply is None:
                         continue
-                else:
-                    reply = parse_reply(line)
                 if trace is not None:
                     self._trace_reply(trace, reply)
                 if in_flight and not self._unasked:
@@ -231,7 +230,7 @@ class ClientProtocol:
         if line[3:4] != b"-":
             whole, self._reply_lines = self._reply_lines, []
             self._reply_octets = 0
-            return parse_reply.__wrapped__(*whole)
+            return parse_reply(*whole)
         if self._reply_octets > limits.reply:
             raise LimitExceeded("reply", limits.reply)
         return None

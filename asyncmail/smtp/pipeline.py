@@ -13,16 +13,17 @@ from ..address import check_forward_path, check_reverse_path
 from ..errors import LocalProtocolError, MailError, Stage
 from ..wire import normalize_newlines
 from .commands import Bdat, Command, Data, Mail, Rcpt, Rset
+from .events import ReplyReceived, UnsolicitedReply
 from .outcome import Outcome, RecipientOutcome, Status
 from .parameters import BodyType
 from .splitting import takes_no_more
 from .states import ClientState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .client import ClientProtocol
-    from .events import ReplyReceived
+    from .events import ClientEvent
     from .replies import Reply
 
 __all__ = ["Pipeline", "Transaction"]
@@ -224,7 +225,7 @@ TransactionT = TypeVar("TransactionT", bound=Transaction)
 class Pipeline(Generic[TransactionT]):
     """Drives one `ClientProtocol` with transactions.
 
-    Call `submit`, then `advance`, and write `protocol.data_to_send()`; hand each `ReplyReceived` to `handle`, then
+    Call `submit`, then `advance`, and write `protocol.data_to_send()`; hand the events that come to `handle`, then
     `advance` again. `outcomes` collects what is decided; `unsent` what has to be sent again, on this session or
     another, because it failed for no reason of its own. When the session ends, `abandon` decides the rest.
 
@@ -299,14 +300,13 @@ class Pipeline(Generic[TransactionT]):
     def advance(self) -> None:
         """Add to the protocol's output whatever may be sent now."""
         protocol = self._protocol
-        if protocol.state in _ENDED:
-            return
-        while protocol.can_send and not self.is_closing:
-            transaction = self._writing
-            if transaction is None:
-                if not self._queue or not self._fits:
-                    return
-                transaction = self._begin(self._queue.popleft())
+        while (
+            (self._writing is not None or (self._queue and self._fits))
+            and protocol.can_send
+            and not self.is_closing
+            and protocol.state not in _ENDED
+        ):
+            transaction = self._writing or self._begin(self._queue.popleft())
             waiting = transaction._due - len(transaction._answers)
             if waiting >= _MAX_IN_FLIGHT or transaction._next == len(transaction._commands):
                 return
@@ -364,29 +364,42 @@ class Pipeline(Generic[TransactionT]):
 
     # --- answers
 
-    def handle(self, event: ReplyReceived) -> None:
-        """Take the answer to a command that `advance` sent."""
-        command, reply, recipient = event
-        self._last = reply
-        transaction = self._unanswered[0]
-        answers = transaction._answers
-        answers.append(reply)
-        if reply.code >= 400:
-            transaction._is_plain = False
-            self.note_refusal(reply, is_goodbye=reply.code == 421 or type(command) is Rset)
-            if type(command) is Data:
-                self._writing = None
-        elif reply.code >= 300:
-            self._write_content(transaction)
-        if recipient is not None:
-            transaction._is_plain = False
-            if len(answers) == transaction._content_at + 1:
-                transaction._due += transaction._accepted - 1
-        if len(answers) == transaction._due and transaction is not self._writing:
-            self._decide(transaction)
+    def handle(self, events: Iterable[ClientEvent]) -> ClientEvent | None:
+        """Take the answers to commands that `advance` sent, up to the first event that is something else.
 
-    def note_refusal(self, reply: Reply, *, is_goodbye: bool) -> None:
-        """Note what a refusal says of the session; also one that nothing had asked for."""
+        Returns:
+            That event, after which the session has ended.
+        """
+        unanswered = self._unanswered
+        for event in events:
+            if type(event) is not ReplyReceived:
+                if type(event) is UnsolicitedReply and event.reply.code == 421:
+                    self._note_refusal(event.reply, is_goodbye=True)
+                return event
+            command, reply, recipient = event
+            transaction = unanswered[0]
+            answers = transaction._answers
+            answers.append(reply)
+            code = reply.code
+            if code >= 300:
+                if code < 400:
+                    self._write_content(transaction)
+                else:
+                    transaction._is_plain = False
+                    self._note_refusal(reply, is_goodbye=code == 421 or type(command) is Rset)
+                    if type(command) is Data:
+                        self._writing = None
+            if recipient is not None:
+                transaction._is_plain = False
+                if len(answers) == transaction._content_at + 1:
+                    transaction._due += transaction._accepted - 1
+            if len(answers) == transaction._due and transaction is not self._writing:
+                self._decide(transaction)
+            self._last = reply
+        return None
+
+    def _note_refusal(self, reply: Reply, *, is_goodbye: bool) -> None:
+        """Note what a refusal says of the session."""
         if is_goodbye:
             self.is_closing = True
             self.goodbye = reply

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import RemoteProtocolError, printable, quoted
 from ..wire import encode_argument
 
-__all__ = ["Reply", "parse_reply", "transcribe"]
+__all__ = ["Reply", "parse_line", "parse_reply", "transcribe"]
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])([^\r\n]*))?\r?\n?")
 _PLAIN_LINE = re.compile(rb"(([245])[0-9]{2}) (\2\.[0-9]{1,3}\.[0-9]{1,3})(?: +|(?=\r))([ -~]*)\r\n?")
@@ -119,6 +119,14 @@ def transcribe(reply: Reply) -> list[str]:
 
 
 @functools.lru_cache(maxsize=512)
+def parse_line(line: bytes) -> Reply | None:
+    """Parse a line that may be a reply; None if more lines follow, see `parse_reply`."""
+    plain = _PLAIN_LINE.fullmatch(line)
+    if plain is not None:
+        return _trusted(int(plain[1]), plain[4].decode("ascii"), plain[3].decode("ascii"))
+    return None if line[3:4] == b"-" else parse_reply(line)
+
+
 def parse_reply(*lines: bytes) -> Reply:
     """Parse the lines of one reply, with or without their line endings (a bare LF is tolerated).
 
@@ -127,9 +135,6 @@ def parse_reply(*lines: bytes) -> Reply:
 
     RFC 5321 §4.2.1
     """
-    plain = _PLAIN_LINE.fullmatch(lines[0])
-    if plain is not None and len(lines) == 1:
-        return _trusted(int(plain[1]), plain[4].decode("ascii"), plain[3].decode("ascii"))
     code = lines[0][:3]
     texts = []
     for line in lines:

@@ -107,7 +107,7 @@ class Pair:
                     found.append(event)
                     if self.pipeline is not None:
                         assert isinstance(event, ReplyReceived)
-                        self.pipeline.handle(event)
+                        self.pipeline.handle([event])
                         self.pipeline.advance()
 
     def exchange(self, command: Command) -> Reply:

@@ -16,6 +16,7 @@ from asyncmail.smtp import (
     ReplyReceived,
     Status,
     Transaction,
+    UnsolicitedReply,
 )
 from asyncmail.wire import Signal
 from smtp_talk import heard, sent, session
@@ -47,7 +48,7 @@ def hear(found: Pipeline, client: ClientProtocol, *pieces: bytes) -> bytes:
                 found.abandon(LOST)
                 break
             assert isinstance(event, ReplyReceived)
-            found.handle(event)
+            found.handle([event])
             found.advance()
     return sent(client)
 
@@ -176,7 +177,7 @@ def test_events_may_be_read_before_they_are_handed_over() -> None:
     for event in heard(client, OK * 2 + b"354 go\r\n"):
         assert isinstance(event, ReplyReceived)
         assert write(found, client) == b""
-        found.handle(event)
+        found.handle([event])
     assert sent(client) == b"hello\r\n.\r\n"
 
 
@@ -427,7 +428,8 @@ def test_a_complaint_is_noted() -> None:
 
 def test_a_goodbye_that_nothing_had_asked_for() -> None:
     found, _ = pipeline("")
-    found.note_refusal(Reply(421, "too many connections", "4.7.0"), is_goodbye=True)
+    unasked = UnsolicitedReply(Reply(421, "too many connections", "4.7.0"))
+    assert found.handle([unasked]) is unasked
     assert found.is_closing
     assert found.goodbye is found.complaint is not None
 

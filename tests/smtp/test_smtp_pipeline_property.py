@@ -123,7 +123,7 @@ class World:
             self.ended_by_421 = code == 421
             if isinstance(event.command, Mail) and code >= 400 and code not in (421, 503):
                 self.refused.add(event.command.sender)
-            self.pipeline.handle(event)
+            self.pipeline.handle([event])
             if self.data.draw(st.booleans()):
                 self.pipeline.advance()
         return True
