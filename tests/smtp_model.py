@@ -131,6 +131,9 @@ class ModelServer:
                 _, size, *last = line.split(b" ")
                 assert last in ([], [b"LAST"])
                 self._chunk = int(size), bool(last)
+            case "QUIT":
+                self._say("QUIT", "", 221)
+                self.closed = True
             case _:
                 raise AssertionError(f"not a command: {line!r}")
 

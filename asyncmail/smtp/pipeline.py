@@ -156,6 +156,8 @@ class Transaction:
     @property
     def _was_cut_off(self) -> bool:
         """Whether the server ended the session where it would have taken it: elsewhere it may be welcome."""
+        if self._mail_at and self._answers[0].code >= 400 and self._is_refused:
+            return True  # behind RSET, in vain
         for reply in (self._mail_reply, self._content_refusal):
             if reply is not None and reply.code == 421:
                 return True

@@ -443,6 +443,30 @@ def test_no_to_rset_is_a_goodbye() -> None:
     assert unsent(found) == ["b", "c"]
 
 
+def test_no_to_rset_is_no_refusal_of_the_message_behind_it() -> None:
+    """The server is still in the transaction before."""
+    found, client = pipeline("PIPELINING CHUNKING", message("a"))
+    write(found, client)
+    hear(found, client, OK * 2 + b"554 not this\r\n")
+    found.submit(message("b"))
+    assert write(found, client).startswith(b"RSET\r\nMAIL")
+    hear(found, client, b"500 what?\r\n" + b"503 nested\r\n" * 3)
+    assert decided(found) == [("a", [REFUSED])]
+    assert unsent(found) == ["b"]
+    assert found.is_closing
+
+
+def test_no_to_rset_is_no_harm_where_there_is_nothing_to_reset() -> None:
+    found, client = pipeline("PIPELINING CHUNKING", message("a"))
+    write(found, client)
+    hear(found, client, OK * 2 + b"554 not this\r\n")
+    found.submit(message("b"))
+    write(found, client)
+    hear(found, client, b"500 what?\r\n" + OK * 3)
+    assert decided(found) == [("a", [REFUSED]), ("b", [ACCEPTED])]
+    assert unsent(found) == []
+
+
 def test_a_session_has_only_so_many_refusals() -> None:
     """No more can be in flight, as each could be one."""
     found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abcdefgh"], refusals=3)
