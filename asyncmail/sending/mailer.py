@@ -31,7 +31,8 @@ class Mailer:
     many tasks, pipelined. A message that failed because its connection did is sent again on another one, unless it may
     have been delivered: then its outcome is `unknown`, and it is never sent again unasked.
 
-    Leaving the `async with` block waits for what has been handed over; leaving it by an exception does not.
+    Leaving the `async with` block waits for what has been handed over; leaving it by an exception does not. Where no
+    block fits, make it anywhere, send through it, and await `aclose` in the end.
 
     Args:
         server: `smtp://`, `smtp+starttls://`, `smtps://`, `lmtp://` or `lmtp+unix://` URL.
