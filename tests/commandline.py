@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncmail import InMemoryMaildrops, POP3Server, ReceivedTransaction, Reply, SMTPServer
@@ -46,7 +47,11 @@ class Command:
         self._capsys.readouterr()
         source = Terminal() if stdin is None else io.TextIOWrapper(io.BytesIO(stdin), "utf-8")
         self._monkeypatch.setattr(sys, "stdin", source)
-        status = run_command([str(argument) for argument in arguments])
+        # uvloop hangs if a warning about what is left open becomes an exception while it closes.
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            status = run_command([str(argument) for argument in arguments])
+        assert not caught, caught[0].message
         out, err = self._capsys.readouterr()
         assert "Traceback" not in out + err
         return Result(status, out, err)

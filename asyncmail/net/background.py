@@ -79,7 +79,7 @@ class BackgroundTask:
         self.name = name
         self.is_done: bool = False
         self._cancel: Callable[[], object] = lambda: None
-        self._waiters: list[Waiter] = []
+        self._then: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
         return f"<BackgroundTask {self.name} {'done' if self.is_done else 'running'}>"
@@ -93,14 +93,18 @@ class BackgroundTask:
         """Wait until it has ended, in whatever way. Cancelling this does not cancel the task."""
         if not self.is_done:
             waiter = Waiter()
-            self._waiters.append(waiter)
+            self.then(waiter.set)
             await waiter.wait()
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Have something called once it has ended, in whatever way; on asyncio it may have been cancelled unbegun."""
+        self._then.append(callback)
 
     def _ended(self) -> None:
         self.is_done = True
         _running.discard(self)
-        for waiter in self._waiters:
-            waiter.set()
+        for callback in self._then:
+            callback()
 
 
 def spawn(async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, name: str = "") -> BackgroundTask:

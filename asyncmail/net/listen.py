@@ -192,7 +192,7 @@ class _Doorkeeper:
         self._admit(AnyIOStream(stream))
 
     def _admit(self, stream: ByteStream) -> None:
-        spawn(self._serve, stream, name="connection")
+        spawn(self._serve, stream, name="connection").then(stream.abort)
 
     async def _serve(self, stream: ByteStream) -> None:
         if self._tls_context is not None:
@@ -203,11 +203,7 @@ class _Doorkeeper:
             except (MailError, TimeoutError) as exc:
                 _logger.debug("%s: %s", stream.peer, exc)
                 return
-        try:
-            await self._on_connection(stream)
-        except BaseException:
-            stream.abort()
-            raise
+        await self._on_connection(stream)
         await stream.aclose()
 
 

@@ -160,6 +160,21 @@ def test_the_clock_needs_an_event_loop():
         now()
 
 
+@on_each_runtime
+async def test_what_follows_a_task():
+    """Even one that on asyncio is cancelled before it has begun."""
+    for turns in range(3):
+        ended = []
+        task = spawn(anyio.sleep_forever)
+        task.then(lambda ended=ended: ended.append(True))
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        assert not ended
+        task.cancel()
+        await task.wait()
+        assert ended == [True]
+
+
 @pytest.mark.parametrize("runtime", ["asyncio", "trio"])
 def test_the_end_of_the_event_loop_ends_the_task(runtime):
     states = []

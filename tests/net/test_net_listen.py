@@ -12,7 +12,7 @@ import pytest
 
 from asyncmail.errors import ClosedError, ConnectError, InputError
 from asyncmail.net import Waiter, connect, listen, spawn
-from net.runtimes import eventually, on_each_runtime
+from net.runtimes import eventually, on_each_runtime, run
 
 listening = importlib.import_module("asyncmail.net.listen")
 
@@ -302,6 +302,22 @@ async def test_a_cancelled_call_listens_nowhere():
         task.cancel()
         await task.wait()
     await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("runtime", ["uvloop", "trio"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["clear", "tls"])
+def test_the_end_of_the_event_loop_closes_what_was_just_accepted(runtime, encrypted, server_tls):
+    """At any turn; asyncio itself forgets a socket whose transport it has not made yet."""
+    for turns in range(12):
+
+        async def main(turns=turns):
+            listener = await listen(echo, tls_context=server_tls if encrypted else None)
+            with socket.create_connection(("127.0.0.1", listener.port)):
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                await listener.aclose()
+
+        run(runtime, main)
 
 
 @on_each_runtime(runtimes=("trio",))
