@@ -576,7 +576,7 @@ class POP3Client:
         with session.exclusive():
             await session.settle()
             self._protocol.send(command)
-            assembly = Assembly(session, self._octets.get(command.number))
+            assembly = Assembly(self._protocol.limits, self._octets.get(command.number))
             while isinstance(event := await session.next_event(), ContentReceived):
                 content = assembly.add(event)
                 if content is not None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import (
     ConnectionLost,
     LoginDelayed,
     MaildropLocked,
+    NetworkError,
     NoSuchMessage,
     POP3ResponseError,
+    RemoteProtocolError,
     Stage,
 )
 from ..net import Connection, now
 from ..pop3 import ConnectionEnded, ResponseCode, ResponseReceived, UnsolicitedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..net import ByteStream
     from ..pop3 import ClientEvent, ClientProtocol, Command, Response
@@ -51,9 +53,15 @@ class Session:
         self._timeouts = timeouts
         self._in_progress: InProgress | None = None
 
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Guard a call: see `Connection.exclusive`."""
-        return self.connection.exclusive()
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Guard a call: see `Connection.exclusive`. What the server is to blame for ends the session."""
+        with self.connection.exclusive():
+            try:
+                yield
+            except (NetworkError, RemoteProtocolError):
+                self.connection.give_up()
+                raise
 
     async def settle(self, iteration: InProgress | None = None) -> None:
         """Let any other iteration read what it has in flight; from now on `iteration` is in progress.
@@ -117,6 +125,10 @@ class Session:
         event = await self.connection.next_event(self._timeouts.of(self.protocol.awaiting))
         return self.checked(event)
 
+    async def converse(self, handle: Callable[[], None], more: Callable[[], bool]) -> None:
+        """Write what there is to write, and let what comes be handled: see `Connection.converse`."""
+        await self.connection.converse(handle, more, lambda: self._timeouts.of(self.protocol.awaiting))
+
     def checked(self, event: ClientEvent) -> ClientEvent:
         """Return the event, unless it means that the session has ended.
 
@@ -126,10 +138,8 @@ class Session:
         if isinstance(event, ConnectionEnded):
             in_flight = tuple(command.verb for command in event.in_flight)
             stage = self.protocol.stage
-            self.connection.give_up()
             raise ConnectionLost("the server closed the connection", in_flight=in_flight, stage=stage)
         if isinstance(event, UnsolicitedResponse):
-            self.connection.give_up()
             raise ConnectionLost(f"the server ended the session: {event.response}")
         return event
 

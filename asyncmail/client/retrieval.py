@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LimitExceeded, LocalProtocolError, POP3ResponseError, Stage
 from ..pop3 import ContentReceived, ResponseReceived, Retr
+from ..wire import Signal
 from .pop3_session import MOST_COMMANDS, InProgress, message_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-    from ..pop3 import ClientEvent
+    from ..pop3 import ClientEvent, ClientLimits
     from .pop3_session import Session
 
 __all__ = ["Assembly", "ContentStream", "Retrievals", "RetrievedMessage"]
@@ -34,18 +35,18 @@ class Assembly:
     """Puts together messages that are kept whole, and bounds what they take: see `ClientLimits`.
 
     Args:
-        session: ends where they take more.
+        limits: of the session.
         listed: octets that LIST told of the messages that are in flight; None if it did not tell of them all.
     """
 
-    def __init__(self, session: Session, listed: int | None) -> None:
-        self._session = session
+    def __init__(self, limits: ClientLimits, listed: int | None) -> None:
+        self._limits = limits
         self._pieces: list[bytes] = []
         self.allow(listed)
 
     def allow(self, listed: int | None) -> None:
         """Begin to count anew: what was put together is no longer kept."""
-        limits = self._session.protocol.limits
+        limits = self._limits
         if listed is None or 2 * listed + limits.surplus > limits.whole:
             self._limit, self._left = ("whole", limits.whole), limits.whole
         else:
@@ -77,7 +78,6 @@ class Assembly:
         """
         self._left -= octets
         if self._left < 0:
-            self._session.connection.give_up()
             raise LimitExceeded(*self._limit, stage=Stage.RETRIEVAL)
 
 
@@ -105,7 +105,7 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         self._due: deque[tuple[int, int]] = deque()  # number and size of each message in flight
         self._due_octets = 0
         self._all_listed = True  # of those asked for so far
-        self._assembly = Assembly(session, 0)
+        self._assembly = Assembly(session.protocol.limits, 0)
         self._ready: deque[RetrievedMessage | POP3ResponseError] = deque()
 
     def __repr__(self) -> str:
@@ -131,9 +131,9 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
             await session.settle(self)
             self._ask()
             self._assembly.allow(self._due_octets if self._all_listed else None)
-            while not self._ready:
-                self._take(await session.next_event())
-                self._take_messages()
+            self._take_arrived()
+            if not self._ready:
+                await session.converse(self._take_arrived, lambda: not self._ready)
 
     def _ask(self) -> None:
         protocol = self._session.protocol
@@ -157,10 +157,15 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         self._due_octets = due_octets
         self._sent += len(asked)
 
-    def _take_messages(self) -> None:
-        """Take what has arrived whole."""
+    def _take_arrived(self) -> None:
+        """Take the next message, and those that have arrived whole behind it; or what there is of it."""
+        protocol = self._session.protocol
+        while not self._ready and not isinstance(event := protocol.next_event(), Signal):
+            self._take(event)
+            self._take_messages(protocol.take_messages())
+
+    def _take_messages(self, contents: list[bytes]) -> None:
         due = self._due
-        contents = self._session.protocol.take_messages()
         self._assembly.count(sum(map(len, contents)))
         for content in contents:
             number, octets = due.popleft()
