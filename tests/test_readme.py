@@ -72,6 +72,7 @@ async def servers():
 
 def test_every_block_is_tested():
     assert set(BLOCKS) == {
+        "One message",
         "In a web service",
         "A bulk-send script",
         "Retrieving many maildrops",
@@ -85,6 +86,16 @@ def test_every_block_is_tested():
 def test_examples_are_short():
     lines = {title: sum(bool(line) for line in code.splitlines()) for title, code in BLOCKS.items()}
     assert max(lines.values()) <= 18, lines
+
+
+@on_each_runtime
+async def test_one_message(servers, tmp_path, runtime):
+    output = await servers.run("One message", tmp_path, runtime)
+    assert output == "".join(
+        f"{name}@example.com accepted 250 2.6.0 Message accepted\n" for name in ("bob", "carol")
+    )
+    (content,) = servers.maildrops.contents("carol")
+    assert b'filename="numbers.csv"' in content
 
 
 async def test_web_service(servers):

@@ -340,6 +340,15 @@ async def test_no_session(
 
 
 @on_each_runtime(runtimes=BOTH)
+async def test_lmtp_has_no_port_where_tls_comes_first() -> None:
+    async with scripted(answering(CONNECT=Do.HANG), lmtp=True) as server:
+        with pytest.raises(MailTimeout) as caught:
+            async with SMTPClient(server.url, timeouts=0.05):
+                pass
+        assert caught.value.cure == ""
+
+
+@on_each_runtime(runtimes=BOTH)
 async def test_an_old_server() -> None:
     async with scripted(answering(EHLO="500 what")) as server, SMTPClient(server.url) as client:
         assert not client.extensions.pipelining
