@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from .message import verp as verp
     from .message import verp_recipient as verp_recipient
     from .net import ServerURL as ServerURL
+    from .net import client_context as client_context
+    from .net import server_context as server_context
     from .net import transcript as transcript
     from .retrieval import Fetcher as Fetcher
     from .retrieval import FetchReport as FetchReport
@@ -154,7 +156,7 @@ _HOMES = {
         "verp",
         "verp_recipient",
     ),
-    "net": ("ServerURL", "transcript"),
+    "net": ("ServerURL", "client_context", "server_context", "transcript"),
     "retrieval": ("FetchReport", "Fetcher"),
     "sasl": ("Attempt",),
     "sending": ("DKIMSigner", "Journal", "Mailer", "PoolLimits", "send"),
