@@ -103,7 +103,10 @@ def bulk(
         ),
     ] = False,
     connections: Annotated[
-        int, typer.Option(min=1, metavar="N", help="At most so many at a time.", rich_help_panel=_PACE)
+        int,
+        typer.Option(
+            min=1, metavar="N", help="At most so many connections at a time.", rich_help_panel=_PACE
+        ),
     ] = 4,
     messages_per_connection: Annotated[
         int | None,

@@ -58,11 +58,15 @@ def fetch(
     ] = None,
     delete: Annotated[
         bool,
-        typer.Option("--delete", metavar="", help="Delete from the server what is stored, and on the disk."),
+        typer.Option(
+            "--delete", metavar="", help="Delete messages from the server once they are on the disk."
+        ),
     ] = False,
-    connections: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many at a time.")] = 64,
+    connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many sessions at a time.")
+    ] = 64,
     connections_per_host: Annotated[
-        int, typer.Option(min=1, metavar="N", help="At most so many at a time with one server.")
+        int, typer.Option(min=1, metavar="N", help="At most so many of them with one server.")
     ] = 8,
     ledger: Annotated[
         Path | None,

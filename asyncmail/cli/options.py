@@ -80,14 +80,18 @@ Timeout = Annotated[
     typer.Option(
         min=0.01,
         metavar="SECONDS",
-        help="Wait so long for each answer; by default as long as the RFCs ask for.",
+        help="Wait so long for each answer; by default minutes, as the RFCs ask for.",
         rich_help_panel=_SESSION,
     ),
 ]
 Verbose = Annotated[
     bool,
     typer.Option(
-        "-v", "--verbose", metavar="", help="Print the transcript, secrets hidden.", rich_help_panel=_SESSION
+        "-v",
+        "--verbose",
+        metavar="",
+        help="Show what client and server say, secrets hidden.",
+        rich_help_panel=_SESSION,
     ),
 ]
 AsJSON = Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["send"]
 
-_COMPOSE = "A message of parts"
+_COMPOSE = "Message"
 
 
 def send(
@@ -40,7 +40,8 @@ def send(
         Path | None,
         typer.Argument(
             metavar="MESSAGE.eml",
-            help="A message, sent as it is; - is standard input, which is also read if no part is given.",
+            help="A file with the message, sent as it is; - is standard input. Without it the message is made of the"
+            " options below; if there are none of those either, it is read from standard input.",
             show_default=False,
         ),
     ] = None,
@@ -49,26 +50,34 @@ def send(
         typer.Option(
             "--from",
             metavar="ADDRESS",
-            help="From; of a MESSAGE.eml the envelope's sender instead of the header's.",
+            help="The sender; with MESSAGE.eml that of the envelope, instead of the one in its header.",
         ),
     ] = "",
     to: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
-            help="To; of a MESSAGE.eml the envelope's recipient instead of the header's. Can be given repeatedly.",
+            help="A recipient; with MESSAGE.eml one of the envelope, instead of those in its header. Can be given"
+            " repeatedly.",
         ),
     ] = None,
     cc: Annotated[
-        list[str] | None, typer.Option(metavar="ADDRESS", help="Cc.", rich_help_panel=_COMPOSE)
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A recipient of a copy. Can be given repeatedly.",
+            rich_help_panel=_COMPOSE,
+        ),
     ] = None,
     bcc: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ADDRESS", help="A recipient whom the message does not name.", rich_help_panel=_COMPOSE
+            metavar="ADDRESS",
+            help="A recipient whom the others do not see. Can be given repeatedly.",
+            rich_help_panel=_COMPOSE,
         ),
     ] = None,
-    subject: Annotated[str, typer.Option(metavar="TEXT", help="Subject.", rich_help_panel=_COMPOSE)] = "",
+    subject: Annotated[str, typer.Option(metavar="TEXT", help="The subject.", rich_help_panel=_COMPOSE)] = "",
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The text.", rich_help_panel=_COMPOSE)
     ] = None,
@@ -97,7 +106,7 @@ def send(
     verbose: Verbose = False,
     as_json: AsJSON = False,
 ) -> bool:
-    """Send one message: one that is there, or one of parts.
+    """Send one message: a file, or one that is made of the options.
 
     `asyncmail send --server smtp://localhost:2525 --from a@example.com --to b@example.com --subject Hi --text Hello`
 
