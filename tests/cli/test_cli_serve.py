@@ -165,6 +165,7 @@ def test_a_message_that_cannot_be_stored(serve: Callable[..., Result], tmp_path:
     [
         (("--tls-key", "x"), 2, ("input: there is a key and no certificate", "give --tls-cert")),
         (("--tls-cert", "none.pem"), 2, ("input: none.pem cannot be read", "check the path")),
+        (("--tls-cert", __file__), 1, ("tls: no certificate with its key in", "give --tls-key for a key")),
         (("--user", "secret"), 2, ("input: a --user is not NAME:PASSWORD", "write --user ann:secret")),
         (
             ("--smtp-port", "{taken}"),
