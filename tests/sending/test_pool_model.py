@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import asyncmail.sending.pool
 from asyncmail.errors import ClosedError, ConnectError, ConnectionLost, MailError
 from asyncmail.message import prepare
 from asyncmail.sending.job import Job
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PREPARED = prepare(b"Subject: x\r\n\r\n", "a@example.com", ["b@example.com"])
 ROOM = 2
+IDLE_SECONDS = 1000.0
 
 
 class Player:
@@ -34,6 +36,7 @@ class Player:
         self.jobs: list[Job] = []
         self.is_connected = False
         self.is_woken = False
+        self.rests_until = 0.0
         self.is_retired = False
         self.has_answers = False
         if not pause:
@@ -84,6 +87,7 @@ class Player:
             self.end()
         else:
             self.state, self.is_woken = "idle", False
+            self.rests_until = asyncmail.sending.pool.now() + (self.pool.delay or IDLE_SECONDS)
             self.pool.idle(cast("Any", self))
 
     def stop_resting(self, is_usable: bool) -> None:
@@ -238,8 +242,9 @@ class AnyHistory(RuleBasedStateMachine):
             places = held.count(job) + pool._queue.count(job) + (job in self.results)
             assert places == 1 or (job.is_withdrawn and places == 0)
         if pool.has_jobs:
-            # Somebody will see to them.
-            assert any(each.state != "idle" or each.is_woken or pool.delay for each in players)
+            # Somebody will see to them, as soon as they may begin.
+            begin = self.time + pool.delay + 1e-6
+            assert any(each.state != "idle" or each.is_woken or each.rests_until <= begin for each in players)
 
     def everything_goes_well(self) -> None:
         for _ in range(10_000):
