@@ -36,6 +36,7 @@ _CHUNK_COST = (
     48  # octets of memory that a chunk costs above its own, so that many small ones count for what they are
 )
 _TIMER_SLACK = 0.002  # seconds by which an event loop's timer may be early
+_LOOK_SIZE = 4096  # octets
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446 §5.1
 
 _shared_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
@@ -480,7 +481,34 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
 
     @property
     def is_stale(self) -> bool:
+        while self._receiver is None and not self._is_past_use and self._look():
+            pass
+        return self._is_past_use
+
+    @property
+    def _is_past_use(self) -> bool:
         return bool(self._chunks) or self._eof or self._gone or self._closed or self._lost is not None
+
+    def _look(self) -> bool:
+        """Read what the event loop has not come to read: the program may have kept it busy since the server left.
+
+        Returns:
+            Whether there was something.
+        """
+        try:
+            octets = os.read(self._transport.get_extra_info("socket").fileno(), _LOOK_SIZE)
+        except ConnectionError as exc:
+            self._lose(exc)
+        except OSError:  # nothing has come, or the system does not read from sockets like this
+            return False
+        else:
+            if not octets:
+                self.eof_received()
+            elif self._engine is not None:
+                self._decrypt(self._engine, octets)
+            else:
+                self._take(octets)
+        return True
 
     @property
     def is_broken(self) -> bool:

@@ -83,6 +83,46 @@ async def test_a_reset_is_not_an_end():
 
 
 @on_asyncio
+@pytest.mark.parametrize("encrypted", [False, True], ids=["clear", "tls"])
+@pytest.mark.parametrize("end", ["close", "reset", "octets"])
+async def test_what_came_while_the_event_loop_was_kept_busy(client_tls, server_tls, encrypted, end):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = await connect(f"smtp://127.0.0.1:{listener.getsockname()[1]}")
+        peer, _ = listener.accept()
+    if encrypted:
+        async with anyio.create_task_group() as group:
+
+            def wrap():
+                nonlocal peer
+                peer = server_tls.wrap_socket(peer, server_side=True)
+                peer.sendall(b"220 ready\r\n")
+
+            group.start_soon(anyio.to_thread.run_sync, wrap)
+            await stream.start_tls(client_tls, server_hostname="localhost")
+            assert await stream.receive() == b"220 ready\r\n"
+    await asyncio.sleep(0.01)
+    assert not stream.is_stale
+    if end == "octets":
+        peer.sendall(b"421 bye\r\n")
+    elif end == "reset":
+        reset(peer)
+    else:
+        peer.close()
+    assert stream.is_stale
+    assert stream.is_stale
+    if end == "octets":
+        assert await stream.receive() == b"421 bye\r\n"
+        assert not stream.is_stale
+    elif end == "reset" or encrypted:
+        with pytest.raises(ConnectionLost, match="reset" if end == "reset" else "without ending TLS"):
+            await stream.receive()
+    else:
+        assert await stream.receive() == b""
+    stream.abort()
+    peer.close()
+
+
+@on_asyncio
 async def test_a_reset_during_receive():
     async with raw_peer() as (stream, peer), anyio.create_task_group() as group:
 
