@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
 from ..net import now
@@ -67,6 +67,8 @@ _IDLE = Reply(421, "Nothing came for too long", "4.4.2")
 _NO_NAME = "not the name of a user: return the name, or None if the password is wrong"
 
 _ask = partial(ask, refusal=SMTPReplyError, failed=_LOCAL_ERROR)
+
+_NEED_DATA: Final = Signal.NEED_DATA  # before Python 3.12 each look at a member of an Enum runs a function
 
 _logger = logging.getLogger("asyncmail.server")
 
@@ -143,6 +145,7 @@ class SMTPServer(MailServer):
             bare_newlines=bare_newlines,
             more=more_extensions or {},
         )
+        self._greeting = Reply(220, f"{hostname} {'LMTP' if lmtp else 'ESMTP'}")
         self._session_limits = limits or ServerLimits()
         self._starttls_context = tls_context
         self._idle_seconds = idle_seconds
@@ -160,9 +163,8 @@ class SMTPServer(MailServer):
 
     def _session(self, stream: ByteStream) -> _SMTPSession:
         protocol = ServerProtocol(offer=self._offer, limits=self._session_limits, trace=self._trace)
-        greeting = Reply(220, f"{self._offer.hostname} {'LMTP' if self._offer.lmtp else 'ESMTP'}")
         return _SMTPSession(
-            stream, protocol, self._hooks, greeting, self._starttls_context, self._idle_seconds
+            stream, protocol, self._hooks, self._greeting, self._starttls_context, self._idle_seconds
         )
 
 
@@ -276,7 +278,7 @@ class _SMTPSession:
             event = protocol.next_event()
             if not isinstance(event, Signal):
                 await self._react(event)
-            elif event is Signal.NEED_DATA:
+            elif event is _NEED_DATA:
                 if self._ending and not protocol.in_transaction:
                     protocol.shut_down(_SHUTTING_DOWN)
                     return
@@ -319,14 +321,14 @@ class _SMTPSession:
             protocol.receive_eof()
         stalled, self._stalled = self._stalled, None
         event = protocol.next_event()
-        if event is Signal.NEED_DATA:
+        if event is _NEED_DATA:
             self._stalled = stalled or now()
         while not isinstance(event, Signal):
             self._asked = self._begin_reaction(event)
             if self._asked is not None or self._has_ended:
                 return None
             event = protocol.next_event()
-        goes_on = event is Signal.NEED_DATA and not self._ending
+        goes_on = event is _NEED_DATA and not self._ending
         return protocol.data_to_send() if goes_on else None
 
     async def _flush(self) -> None:
@@ -423,6 +425,9 @@ class _SMTPSession:
         self._begin(None)
         if answer is None:
             answer = await _ask(self._hooks.deliver, transaction)
+        if answer is None:
+            self._protocol.accept()
+            return
         due = self._protocol.replies_due
         # A str is one, too: of characters.
         replies = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, quoted
 from ..sasl import ServerMechanism, make_timestamp, server_mechanisms
 from ..wire import BareNewlines
+from .replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,9 @@ class ServerOffer:
     require_authentication: bool = False
     bare_newlines: BareNewlines = BareNewlines.REJECT
     more: Mapping[str, str] = field(default_factory=dict)
+    _answers: dict[tuple[bool, bool, int], Reply] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         make_timestamp(self.hostname)
@@ -101,6 +105,17 @@ class ServerOffer:
         if not self.authentication or (self.require_tls and not encrypted):
             return {}
         return server_mechanisms(encrypted=encrypted or self.cleartext_login, allowed=self.mechanisms)
+
+    def answer_to_ehlo(self, *, encrypted: bool, authenticated: bool, message_size: int) -> Reply:
+        """The positive answer to EHLO or LHLO: made once, said in each session."""
+        key = (encrypted, authenticated, message_size)
+        answer = self._answers.get(key)
+        if answer is None:
+            keywords = self.keywords(
+                encrypted=encrypted, authenticated=authenticated, message_size=message_size
+            )
+            answer = self._answers[key] = Reply(250, "\n".join([self.hostname, *keywords]))
+        return answer
 
     def keywords(self, *, encrypted: bool, authenticated: bool, message_size: int) -> list[str]:
         """The lines that answer EHLO, behind the first."""

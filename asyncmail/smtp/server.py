@@ -46,6 +46,7 @@ from .parameters import BodyType
 from .replies import Reply, transcribe
 from .server_replies import (
     ACCEPTED,
+    ACCEPTED_ENCODED,
     BARE_NEWLINE,
     BARE_NEWLINE_IN_COMMAND,
     CHUNK_ACCEPTED,
@@ -459,23 +460,25 @@ class ServerProtocol:
         handled = self._handled
         if handled is None:
             raise LocalProtocolError("nothing waits for a reply")
-        usual = ACCEPTED.get(type(handled))
+        kind = type(handled)
+        usual = ACCEPTED.get(kind)
         if usual is not None:
+            octets = ACCEPTED_ENCODED[kind]
             while self._handled is handled:
-                self._answer(usual)
-        elif isinstance(handled, Helo):
-            self.send(Reply(250, self._offer.hostname))
+                self._answer(usual, octets)
+        elif kind is Helo:
+            self._answer(Reply(250, self._offer.hostname))
         else:
-            offer = self._offer
-            keywords = offer.keywords(
-                encrypted=self._encrypted,
-                authenticated=self._authenticated,
-                message_size=self._limits.message_size,
+            self._answer(
+                self._offer.answer_to_ehlo(
+                    encrypted=self._encrypted,
+                    authenticated=self._authenticated,
+                    message_size=self._limits.message_size,
+                )
             )
-            self.send(Reply(250, "\n".join([offer.hostname, *keywords])))
 
-    def _answer(self, reply: Reply) -> None:
-        self._write(reply)
+    def _answer(self, reply: Reply, octets: bytes = b"") -> None:
+        self._write(reply, octets)
         handled = self._handled
         if reply.code == 421:
             self._close(ServerState.CLOSED)
@@ -511,8 +514,8 @@ class ServerProtocol:
             self._content_octets = 0
             self._normalizer = NewlineNormalizer()
 
-    def _write(self, reply: Reply) -> None:
-        self._output.append(reply.encode())
+    def _write(self, reply: Reply, octets: bytes = b"") -> None:
+        self._output.append(octets or reply.encode())
         if self.trace is not None:
             for line in transcribe(reply):
                 self.trace(Direction.SENT, line)
