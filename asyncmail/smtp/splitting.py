@@ -46,7 +46,7 @@ class Split:
     __slots__ = ("_asked", "_error", "_fates", "_last", "_left", "_most", "recipients")
 
     def __init__(self, recipients: Sequence[str]) -> None:
-        self.recipients = recipients
+        self.recipients: Sequence[str] = recipients
         self._fates: list[RecipientOutcome | None] = [None] * len(recipients)
         self._left: Sequence[int] = range(len(recipients))  # positions
         self._asked: Sequence[int] = ()  # those of the transaction under way
