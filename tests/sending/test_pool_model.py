@@ -5,12 +5,13 @@ Workers are played: they call the pool as real ones do, at moments that hypothes
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import asyncmail.sending.pool
 from asyncmail.errors import ClosedError, ConnectError, ConnectionLost, MailError
@@ -29,18 +30,20 @@ IDLE_SECONDS = 1000.0
 class Player:
     """Plays a worker: `paused`, `opening`, `busy`, `idle` or `ended`."""
 
-    def __init__(self, pool: Pool, client: object, pause: float) -> None:
+    def __init__(self, pool: Pool, number: int, pause: float) -> None:
         self.pool = pool
+        self.number = number
         self.pause = pause
-        self.state = "paused" if pause else "opening"
+        self.state = "paused" if pause else "about to open"
         self.jobs: list[Job] = []
         self.is_connected = False
         self.is_woken = False
         self.rests_until = 0.0
         self.is_retired = False
         self.has_answers = False
-        if not pause:
-            self.state = "about to open"
+
+    def __hash__(self) -> int:
+        return self.number  # so that a set of them has the same order each time
 
     @property
     def under_way(self) -> int:
@@ -97,8 +100,8 @@ class Player:
         else:
             self.end()
 
-    def answer(self, count: int) -> None:
-        answered, self.jobs = self.jobs[:count], self.jobs[count:]
+    def answer(self, messages: int) -> None:
+        answered, self.jobs = self.jobs[:messages], self.jobs[messages:]
         for job in answered:
             job.finish(cast("Any", "outcome"))
         self.has_answers = True
@@ -121,7 +124,6 @@ class Player:
 
 class AnyHistory(RuleBasedStateMachine):
     time = 0.0
-    submitted = Bundle("submitted")
 
     @initialize(
         connections=st.integers(1, 4),
@@ -134,7 +136,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.patch.setattr("asyncmail.sending.pool.now", lambda: self.time)
         limits = PoolLimits(window=ROOM, attempts=attempts, messages_per_second=rate)
         self.connections = connections
-        self.pool = Pool(cast("Any", lambda: None), connections, limits)
+        self.pool = Pool(cast("Any", count().__next__), connections, limits)
         self.jobs: list[Job] = []
         self.results: dict[Job, Outcome | MailError] = {}
 
@@ -145,7 +147,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     def players(self, *states: str) -> list[Player]:
         found = [cast("Player", each) for each in self.pool._workers]
-        return sorted((each for each in found if each.state in states), key=id)
+        return sorted((each for each in found if each.state in states), key=hash)
 
     def pick(self, data: st.DataObject, *states: str) -> Player | None:
         players = self.players(*states)
@@ -156,9 +158,9 @@ class AnyHistory(RuleBasedStateMachine):
         self.results[job] = result
 
     @precondition(lambda self: not self.pool.is_closing)
-    @rule(count=st.integers(1, 6))
-    def submit(self, count: int) -> None:
-        for _ in range(count):
+    @rule(messages=st.integers(1, 6))
+    def submit(self, messages: int) -> None:
+        for _ in range(messages):
             job = Job(PREPARED, self.finish)
             self.jobs.append(job)
             self.pool.submit(job)
@@ -189,10 +191,10 @@ class AnyHistory(RuleBasedStateMachine):
         if player := self.pick(data, "opening"):
             player.end(ConnectError("no"), is_final)
 
-    @rule(data=st.data(), count=st.integers(1, ROOM))
-    def answers(self, data: st.DataObject, count: int) -> None:
+    @rule(data=st.data(), messages=st.integers(1, ROOM))
+    def answers(self, data: st.DataObject, messages: int) -> None:
         if player := self.pick(data, "busy"):
-            player.answer(count)
+            player.answer(messages)
 
     @rule(data=st.data(), ends=st.booleans())
     def complains(self, data: st.DataObject, ends: bool) -> None:
