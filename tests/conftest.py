@@ -8,6 +8,7 @@ or to a maildrop, of its own.
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
@@ -37,6 +38,9 @@ T = TypeVar("T")
 
 # The command's tables are not cut, whatever terminal the tests run on.
 os.environ["COLUMNS"] = "240"
+
+# Threads of tests wait for sockets no longer than that: nothing can cancel them, and nothing ends before they do.
+socket.setdefaulttimeout(60)
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("asyncmail", deadline=None)

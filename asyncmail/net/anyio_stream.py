@@ -35,6 +35,10 @@ CLOSE_TIMEOUT = 1.0  # seconds
 class AnyIOStream(ByteStream):
     """A stream over an `anyio.abc.ByteStream`.
 
+    Of what nobody has received it sees what waits in a socket, no more. Where there is no socket, and on asyncio where
+    anyio has read ahead on a connection that it accepted, `is_stale` says False, and plaintext before the TLS handshake
+    makes that fail.
+
     Args:
         stream: to read and write; it belongs to this object from now on.
         peer: the other end's name, if the stream itself does not know it.
@@ -224,9 +228,8 @@ class AnyIOStream(ByteStream):
     def is_stale(self) -> bool:
         engine = self._engine
         return (
-            self._closed
+            self.is_broken
             or self._eof
-            or self._lost is not None
             or bool(self._early)
             or (engine is not None and (engine.is_ended or engine.failure is not None))
             or self._has_input()
@@ -236,6 +239,8 @@ class AnyIOStream(ByteStream):
         """Whether octets or the end came and nobody received them; False where that cannot be seen."""
         if self._socket is None:
             return False
+        if self._socket.fileno() < 0:  # anyio has closed it
+            return True
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0))

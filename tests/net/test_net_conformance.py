@@ -158,6 +158,12 @@ async def test_sending_to_a_peer_that_is_gone(client: ByteStream, server: ByteSt
         while True:
             await server.send([bytes(100_000)], deadline=now() + 20)
             await anyio.lowlevel.checkpoint()
+    for _ in range(3):
+        assert server.is_stale
+        assert server.is_broken
+        await anyio.lowlevel.checkpoint()
+    with pytest.raises(ConnectionLost):
+        await server.send([b"x"])
 
 
 @on_each_stream()
