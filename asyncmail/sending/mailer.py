@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from copy import copy
+from email.message import Message
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
 
 from ..client.smtp import SMTPClient, SMTPOptions, parse_server
-from ..errors import MailError
+from ..errors import InputError, MailError
 from ..message import prepare
 from ..net import ServerURL, Waiter
 from .bulk import Bulk, Outcomes
 from .job import Job
-from .pool import Pool, PoolLimits
+from .pool import MailerStatistics, Pool, PoolLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -59,6 +60,11 @@ class Mailer:
 
     def __repr__(self) -> str:
         return f"<Mailer {self._url}, {self._pool!r}>"
+
+    @property
+    def statistics(self) -> MailerStatistics:
+        """How many connections there are and what they do, as numbers of this moment."""
+        return self._pool.statistics
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,9 +151,12 @@ class Mailer:
         Raises:
             MailError: no session can be had any more. Before that, every message that was taken has been reported.
             ClosedError: the mailer was closed.
+            InputError: `messages` is a message itself; at once.
             Exception: what `messages` raised. Before that, every message that it gave has been reported.
 
         Leaving the loop early withdraws what has not been begun.
         """
         self._pool.require_open()
+        if isinstance(messages, Message | bytes | str):
+            raise InputError("one message is given where several may be", cure="pass a list, or call send()")
         return Outcomes(Bulk(messages, self._pool.submit, self._pool.capacity))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import aclosing
+from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +18,7 @@ from asyncmail.errors import (
     ClosedError,
     ConnectError,
     ExtensionRequired,
+    InputError,
     MessageError,
 )
 from asyncmail.net import background
@@ -411,3 +413,12 @@ async def test_connections_are_lost_all_the_time() -> None:
         assert len(accepted) + len(unknown) == 200
         assert accepted == set(server.subjects)
         assert len(server.messages) == len(accepted)
+
+
+@pytest.mark.parametrize(
+    "one", [EmailMessage(), b"Subject: x\r\n\r\n", "text"], ids=["message", "octets", "str"]
+)
+def test_one_message_is_no_list_of_them(one: object) -> None:
+    """One can iterate over each of these."""
+    with pytest.raises(InputError, match=r"one message is given where several may be .*send\(\)"):
+        Mailer("smtp://localhost").send_many(one)  # type: ignore[arg-type]
