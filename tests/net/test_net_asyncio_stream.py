@@ -301,7 +301,7 @@ async def test_noise_after_the_handshake(client_tls, server_tls):
                     tls.do_handshake()
                 except ssl.SSLWantReadError:
                     peer.sendall(outgoing.read())
-                    incoming.write(peer.recv(65536))
+                    assert incoming.write(peer.recv(65536)), "the stream left in the middle of the handshake"
                 else:
                     peer.sendall(outgoing.read() + b"\x17\x03\x03\x00\x10" + bytes(16))
                     return
