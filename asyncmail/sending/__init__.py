@@ -4,6 +4,6 @@ from .dkim import DKIMSigner
 from .journal import Journal, Unsettled
 from .mailer import Mailer
 from .oneshot import send
-from .pool import PoolLimits
+from .pool import MailerStatistics, PoolLimits
 
-__all__ = ["DKIMSigner", "Journal", "Mailer", "PoolLimits", "Unsettled", "send"]
+__all__ = ["DKIMSigner", "Journal", "Mailer", "MailerStatistics", "PoolLimits", "Unsettled", "send"]

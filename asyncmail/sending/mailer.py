@@ -66,6 +66,11 @@ class Mailer:
         """How many connections there are and what they do, as numbers of this moment."""
         return self._pool.statistics
 
+    @property
+    def statistics(self) -> MailerStatistics:
+        """How many connections there are and what they do, as numbers of this moment."""
+        return self._pool.statistics
+
     async def __aenter__(self) -> Self:
         return self
 

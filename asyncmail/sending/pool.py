@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..client.smtp import SMTPClient
     from .job import Job
 
-__all__ = ["Pool", "PoolLimits"]
+__all__ = ["MailerStatistics", "Pool", "PoolLimits"]
 
 _LONGEST_PAUSE = 60.0  # seconds
 _OVERDUE_SECONDS = 1.0  # after which a connection that is being opened is not relied on any more
@@ -78,6 +78,29 @@ class PoolLimits:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailerStatistics:
+    """What a `Mailer` is doing.
+
+    Args:
+        connections: open.
+        opening: connections that are being opened, or will be if messages go on waiting.
+        idle: of the open ones, those that have nothing to do.
+        allowed: connections that there may be; fewer than the mailer was given while the server wants fewer.
+        waiting: messages that no connection has taken.
+        under_way: messages that a connection has taken and the server has not answered for.
+        answered: transactions that the server has answered, with whatever answer, since the mailer was made.
+    """
+
+    connections: int
+    opening: int
+    idle: int
+    allowed: int
+    waiting: int
+    under_way: int
+    answered: int
+
+
 class Pool:
     """A queue of jobs and the workers that take from it.
 
@@ -112,6 +135,7 @@ class Pool:
         self._idle: list[Worker] = []
         self._failures = 0  # sessions in a row that answered for no message
         self._not_before = 0.0  # the next attempt after those
+        self._answered = 0
         self._ended: anyio.Event | None = None
 
     def __repr__(self) -> str:
@@ -128,6 +152,23 @@ class Pool:
     def capacity(self) -> int:
         """How many jobs keep every connection busy, with as many again in reserve."""
         return 2 * self._connections * self.limits.window
+
+    @property
+    def statistics(self) -> MailerStatistics:
+        """The numbers of this moment."""
+        return MailerStatistics(
+            connections=len(self._workers) - self._opening,
+            opening=self._opening,
+            idle=len(self._idle),
+            allowed=self._allowance.connections,
+            waiting=len(self._queue),
+            under_way=self._under_way,
+            answered=self._answered,
+        )
+
+    @property
+    def _under_way(self) -> int:
+        return sum(worker.under_way for worker in self._workers)
 
     def submit(self, job: Job) -> None:
         """Queue a job.
@@ -224,6 +265,7 @@ class Pool:
 
     def answered(self, messages: int) -> None:
         """So many messages have been answered at a time: sessions are of use."""
+        self._answered += messages
         has_news = self._failures > 0
         self._failures = 0
         if self._allowance.answered(messages, len(self._workers) - self._opening) or has_news:
@@ -235,7 +277,7 @@ class Pool:
             self._allowance.refused(len(self._workers) - 1)
             return
         connected = len(self._workers) - self._opening
-        if self._allowance.complained(connected, sum(worker.under_way for worker in self._workers)):
+        if self._allowance.complained(connected, self._under_way):
             surplus = len(self._workers) - self._allowance.connections
             for each in sorted(self._workers, key=Worker.worth)[: max(surplus, 0)]:
                 each.retire()

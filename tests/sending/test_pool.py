@@ -11,6 +11,7 @@ import pytest
 
 from asyncmail import ConnectionLimits, Mailer, Parcel, PoolLimits, ReceivedTransaction, SMTPServer
 from asyncmail.errors import InputError
+from asyncmail.sending import MailerStatistics
 from asyncmail.smtp import Outcome, Reply, Status
 from net.runtimes import eventually, on_each_runtime
 from scripted import EXTENSIONS, Do, ScriptedServer, Talk, scripted
@@ -346,6 +347,40 @@ async def test_complaints_at_random(extensions: tuple[str, ...], seed: int) -> N
         assert sorted(outcome.tag for outcome in outcomes) == sorted(map(str, range(200)))
         assert sorted(server.subjects) == sorted(outcome.tag for outcome in outcomes if outcome.ok)
         assert all(outcome.error is None for outcome in outcomes)
+
+
+# --- numbers
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_statistics() -> None:
+    gate = anyio.Event()
+
+    async def react(talk: Talk, line: str) -> str | None:
+        if line == ".":
+            await gate.wait()
+        if line == "CONNECT" and talk.server.open > 2:
+            await eventually(lambda: mailer.statistics.connections == 2)
+            return "421 4.7.0 no"
+        return None
+
+    async with scripted(react, extensions=PLAIN) as server:
+        async with Mailer(server.url, connections=3, pool=PoolLimits(window=1)) as mailer:
+            assert mailer.statistics == MailerStatistics(
+                connections=0, opening=0, idle=0, allowed=3, waiting=0, under_way=0, answered=0
+            )
+            async with anyio.create_task_group() as group:
+                for number in range(5):
+                    group.start_soon(mailer.send, parcel(number))
+                await eventually(lambda: mailer.statistics.allowed == 2)
+                await eventually(lambda: mailer.statistics.under_way == 2)
+                assert mailer.statistics == MailerStatistics(
+                    connections=2, opening=0, idle=0, allowed=2, waiting=3, under_way=2, answered=0
+                )
+                gate.set()
+            await eventually(lambda: mailer.statistics.idle == 2)
+            assert mailer.statistics.answered == 5
+        assert mailer.statistics.connections == 0
 
 
 # --- the end
