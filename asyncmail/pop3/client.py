@@ -342,7 +342,11 @@ class ClientProtocol:
         for command in commands:
             move = TRANSITIONS[state].get(type(command))
             if move is None:
-                raise LocalProtocolError(f"{command.verb} is not legal in the state {state.value}")
+                verbs = sorted({legal.verb for legal in TRANSITIONS[state]})
+                raise LocalProtocolError(
+                    f"{command.verb} is not legal in the state {state.value}",
+                    cure=f"legal is {' '.join(verbs)}" if verbs else "",
+                )
             if last is None:
                 if self.has_unread:
                     # What came before the command was sent cannot be its answer, but would be read as such.

@@ -328,7 +328,9 @@ class ClientProtocol:
         for command in commands:
             moved = CLIENT_SENDS[state].get(type(command))
             if moved is None or type(command) is EndOfContent:
-                raise LocalProtocolError(f"{command.verb} is not legal in the state {state.value!r}")
+                raise LocalProtocolError(
+                    f"{command.verb} is not legal in the state {state.value!r}", cure=_what_is_legal(state)
+                )
             if last is not None and (last.ends_group or not pipelining):
                 raise LocalProtocolError(
                     f"{command.verb} has to wait for the answer to {last.verb}",
@@ -440,3 +442,8 @@ class ClientProtocol:
             )
         self._state = ClientState.HELLO
         self.extensions = Extensions()
+
+
+def _what_is_legal(state: ClientState) -> str:
+    verbs = {command.verb for command in CLIENT_SENDS[state]} - {EndOfContent.verb}
+    return f"legal is {' '.join(sorted(verbs))}" if verbs else ""

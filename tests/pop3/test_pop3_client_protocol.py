@@ -583,6 +583,17 @@ def test_an_argument_that_cannot_be_sent_leaves_nothing_behind() -> None:
     assert client.in_flight == ()
 
 
+def test_what_is_legal_is_told() -> None:
+    client = ClientProtocol()
+    with pytest.raises(LocalProtocolError) as caught:
+        client.send(Stat())
+    assert caught.value.cure == ""
+    events(client, [b"+OK ready\r\n"])
+    with pytest.raises(LocalProtocolError, match="STAT is not legal in the state authorization") as caught:
+        client.send(Stat())
+    assert caught.value.cure == "legal is APOP AUTH CAPA QUIT STLS USER"
+
+
 def test_the_end_of_a_session() -> None:
     client = logged_in()
     client.send(Retr(number=1))

@@ -736,6 +736,21 @@ def test_repr_shows_state_and_counts() -> None:
     assert repr(client) == "<smtp.ClientProtocol sender, 2 in flight, 3 unread>"
 
 
+@pytest.mark.parametrize(
+    ("state", "cure"),
+    [
+        (C.READY, "legal is AUTH EHLO EXPN HELO HELP LHLO MAIL NOOP QUIT RSET STARTTLS VRFY"),
+        (C.CHUNKS, "legal is BDAT QUIT RSET"),
+        (C.CONTENT, ""),
+        (C.ERROR, ""),
+    ],
+)
+def test_what_is_legal_is_told(state: C, cure: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"is not legal in the state '{state.value}'") as caught:
+        client_in(state).send(Data())
+    assert caught.value.cure == cure
+
+
 # --- anything at all
 
 
