@@ -457,15 +457,18 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             self._transport.close()
         elif self._reading_paused:  # the peer's goodbye is to come
             self._transport.resume_reading()
+        force = None
+        if self._engine is not None or self._transport.get_write_buffer_size():  # it is up to the peer
+            force = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
         self._close_waiter = self._loop.create_future()
-        force = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
         try:
             await self._close_waiter
         except BaseException:
             self._transport.abort()
             raise
         finally:
-            force.cancel()
+            if force is not None:
+                force.cancel()
 
     def abort(self) -> None:
         self._close()

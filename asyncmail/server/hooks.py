@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..errors import printable
@@ -32,7 +33,8 @@ async def ask(
     """
     try:
         answer: object = hook(*arguments)
-        if isinstance(answer, Awaitable):
+        # Mostly it is a coroutine; to ask the abstract class takes longer than many a handler.
+        if type(answer) is CoroutineType or isinstance(answer, Awaitable):
             return cast("T", await answer)
     except refusal as error:
         return cast("R", error.reply)
