@@ -24,7 +24,7 @@ class Job(Transaction):
         index: position in the input of `send_many`.
     """
 
-    __slots__ = ("_finish", "_split", "attempts", "is_withdrawn")
+    __slots__ = ("_finish", "_split", "attempts", "detours", "is_withdrawn")
 
     def __init__(
         self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
@@ -42,6 +42,7 @@ class Job(Transaction):
         )
         self._finish = finish
         self.attempts: int = 0
+        self.detours: int = 0  # how often a session ended at it that had been of use
         self.is_withdrawn: bool = False
         self._split: Split | None = None  # of the recipients, where there are several
 

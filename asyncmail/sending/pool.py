@@ -226,7 +226,7 @@ class Pool:
         return self._pace.delay(now()) if self._pace is not None and self.has_jobs else 0.0
 
     def put_back(self, jobs: list[Job], error: MailError) -> None:
-        """Queue jobs again, in front: those that came to nothing, and those with recipients left.
+        """Queue jobs again: those that came to nothing, and those with recipients left.
 
         Args:
             error: why they end, if they must not be tried again.
@@ -234,8 +234,10 @@ class Pool:
         for job in reversed(jobs):
             if self._is_aborted:
                 job.finish(error)
-            elif job.attempts < self.limits.attempts:
+            elif not job.attempts:
                 self._queue.appendleft(job)
+            elif job.attempts < self.limits.attempts:
+                self._queue.append(job)  # if it is what ends sessions, others are to be of use in between
             else:
                 job.finish(undelivered(job, error))
 

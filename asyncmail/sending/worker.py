@@ -23,6 +23,8 @@ __all__ = ["Worker"]
 # Exim drops a session at the eleventh RSET that does not follow a message (smtp_accept_max_nonmail), and with it what
 # has been written behind: nobody would know what became of that.
 _EXIM_REFUSALS = 10
+# Sessions of use that may end at a message without it being to blame: each could have reached its limit of messages.
+_MOST_DETOURS = 10
 
 
 class Worker:
@@ -219,12 +221,15 @@ class Worker:
         self._client.abandon(pipeline, error)
         self._hand_over(pipeline)
         unsent = pipeline.unsent
-        if unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(pipeline.goodbye):
+        if unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(unsent[0], pipeline.goodbye):
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened
         self._pool.put_back(unsent, error)
 
-    def _is_welcome_elsewhere(self, goodbye: Reply | None) -> bool:
+    def _is_welcome_elsewhere(self, job: Job, goodbye: Reply | None) -> bool:
         """Whether what the server turned away with these words had no part in them."""
-        return goodbye is not None and (
-            self._has_answers or (goodbye.is_throttling and self._pool.has_others(self))
-        )
+        if goodbye is None:
+            return False
+        if goodbye.is_throttling:
+            return self._has_answers or self._pool.has_others(self)
+        job.detours += 1
+        return self._has_answers and job.detours <= _MOST_DETOURS

@@ -14,7 +14,7 @@ import random
 import socket
 import struct
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -287,3 +287,33 @@ async def test_whatever_they_say(words: str, verb: str, way: str) -> None:
                     with suppress(MailError):  # before anything was sent
                         outcomes.append(await client.send(parcels[len(outcomes)]))
         check_truth(server, parcels, outcomes)
+
+
+@pytest.mark.parametrize("verb", ["MAIL FROM:<poison", "RCPT TO:<poison"])
+@pytest.mark.parametrize("where", [{20}, {0, 20, 100, 299}], ids=["one", "some"])
+@pytest.mark.parametrize("extensions", [("PIPELINING", "CHUNKING"), ("PIPELINING",), ()])
+@on_each_runtime(runtimes=BOTH)
+async def test_messages_that_end_every_session(
+    extensions: tuple[str, ...], where: set[int], verb: str
+) -> None:
+    """They alone fail, soon, wherever they stand, and the others do not."""
+
+    def react(talk: Talk, line: str) -> Reaction:
+        return ["421 4.3.2 not with me", Do.CLOSE] if line.startswith(verb) else None
+
+    parcels = []
+    for index in range(300):
+        name = "poison" if index in where else "good"
+        parcels.append(Parcel(b"Subject: x\r\n\r\n", f"{name}@x.example", f"{name}@y.example", tag=name))
+    outcomes: list[Outcome] = []
+    async with scripted(react, extensions=extensions) as server:
+        async with Mailer(server.url, connections=3, pool=PoolLimits(pause_seconds=0)) as mailer:
+            # In the end only those are left, and it looks as if the server took no messages at all any more.
+            with suppress(MailError) if len(where) > 1 else nullcontext():
+                async for outcome in mailer.send_many(parcels):
+                    outcomes.append(outcome)  # noqa: PERF401 - those before the error count
+        assert len(outcomes) == 300
+        for outcome in outcomes:
+            assert outcome.ok if outcome.tag == "good" else outcome.deferred, outcome
+        assert len(server.messages) == 300 - len(where)
+        assert len(server.talks) < len(where) * 15 + 3
