@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -47,7 +47,7 @@ from .listener import ConnectionLimits, MailServer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterable, Sequence
+    from collections.abc import Sequence
 
     from ..net import ByteStream
     from ..sasl import Attempt
@@ -371,9 +371,13 @@ class _POP3Session:
 
     async def _send_message(self, number: int, excerpt: Excerpt | None) -> None:
         assert self._maildrop is not None
-        content = await _ask(self._maildrop.content, number)
+        content: object = await _ask(self._maildrop.content, number)
         if isinstance(content, Response):
             self._protocol.send(content)
+            return
+        if not isinstance(content, bytes | AsyncIterable):
+            complain(self._maildrop.content, content, "neither octets nor an async iterable of them")
+            self._protocol.send(_LOCAL_ERROR)
             return
         self._protocol.send(_OK)
         if isinstance(content, bytes):

@@ -568,6 +568,26 @@ async def test_a_message_that_breaks_off_is_not_ended(
                 await client.retrieve(1)
 
 
+class Texts(Around):
+    async def content(self, number: int) -> bytes:
+        return "text"  # type: ignore[return-value]
+
+
+async def test_a_store_that_hands_out_text(
+    store: InMemoryMaildrops, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with POP3Server(Texts(store)) as server:
+        client = await raw(server)
+        await client.line()
+        await client.ask(b"USER tim")
+        await client.ask(b"PASS secret")
+        assert await client.ask(b"RETR 1") == b"-ERR [SYS/TEMP] local error, try again later"
+        assert await client.ask(b"NOOP") == b"+OK"
+    assert (
+        "Texts.content returned 'text', which is neither octets nor an async iterable of them" in caplog.text
+    )
+
+
 async def test_a_store_may_hand_out_pieces(store: InMemoryMaildrops) -> None:
     async with POP3Server(Failing(store, "nowhere", REFUSAL)) as server:
         async with asyncmail.POP3Client(f"pop3://tim:secret@127.0.0.1:{server.port}") as client:
