@@ -14,7 +14,7 @@ from asyncmail.errors import InputError
 from asyncmail.sending import MailerStatistics
 from asyncmail.smtp import Outcome, Reply, Status
 from net.runtimes import eventually, on_each_runtime
-from scripted import EXTENSIONS, Do, ScriptedServer, Talk, scripted
+from scripted import EXTENSIONS, Do, Talk, scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,10 +50,6 @@ async def send_many(mailer: Mailer, count: int) -> list[Outcome]:
     return [each async for each in mailer.send_many([parcel(number) for number in range(count)])]
 
 
-def most_at_once(server: ScriptedServer) -> int:
-    return max(Counter(message.connection for message in server.messages))
-
-
 # --- how many it opens
 
 
@@ -64,7 +60,7 @@ async def test_a_few_messages_do_not_open_every_connection(extensions: tuple[str
 
     async def react(talk: Talk, line: str) -> None:
         if line == "CONNECT":
-            await anyio.sleep(0.1)
+            await anyio.sleep(0.3)
 
     async with scripted(react, extensions=extensions) as server, Mailer(server.url, connections=4) as mailer:
         for _ in range(3):
