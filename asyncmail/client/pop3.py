@@ -576,9 +576,10 @@ class POP3Client:
         with session.exclusive():
             await session.settle()
             self._protocol.send(command)
-            assembly = Assembly(self._protocol.limits, self._octets.get(command.number))
+            octets = self._octets.get(command.number)
+            assembly = Assembly(self._protocol.limits, octets)
             while isinstance(event := await session.next_event(), ContentReceived):
-                content = assembly.add(event)
+                content = assembly.add(event, octets or 0)
                 if content is not None:
                     return content
         assert isinstance(event, ResponseReceived)

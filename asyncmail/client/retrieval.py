@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LimitExceeded, LocalProtocolError, POP3ResponseError, Stage
@@ -28,7 +29,7 @@ __all__ = ["Assembly", "ContentStream", "Retrievals", "RetrievedMessage"]
 # In flight at once: it bounds what is kept when the session is put to another use meanwhile.
 _MOST_OCTETS = 8 * 1024 * 1024
 _UNKNOWN = 64 * 1024  # a message of which no listing told the size counts as this
-_PIECE_COST = 64  # octets of memory that a piece of a message takes above its own
+_MOST_ROOM = 32 * 1024 * 1024  # octets of memory that are taken on the server's word that they will be needed
 
 
 class Assembly:
@@ -41,7 +42,7 @@ class Assembly:
 
     def __init__(self, limits: ClientLimits, listed: int | None) -> None:
         self._limits = limits
-        self._pieces: list[bytes] = []
+        self._message = BytesIO()  # so far; pieces that are kept and joined take twice the memory
         self.allow(listed)
 
     def allow(self, listed: int | None) -> None:
@@ -52,23 +53,30 @@ class Assembly:
         else:
             self._limit, self._left = ("surplus", limits.surplus), 2 * listed + limits.surplus
 
-    def add(self, event: ContentReceived) -> bytes | None:
+    def add(self, event: ContentReceived, octets: int) -> bytes | None:
         """Add a piece; return the message if it is the last one.
+
+        Args:
+            octets: what LIST told of the message, or a guess.
 
         Raises:
             LimitExceeded: it is one too many.
         """
-        piece = event.data
-        is_whole = event.ended and not self._pieces
-        self.count(len(piece) if is_whole else len(piece) + _PIECE_COST)
-        if is_whole:
-            return piece
-        self._pieces.append(piece)
+        self.count(len(event.data))
+        message = self._message
+        if not message.tell():
+            if event.ended:
+                return event.data
+            # Room for all of it: what grows step by step has to be had from the system anew for each large message.
+            message.seek(min(octets, _MOST_ROOM))
+            message.write(b"\0")
+            message.seek(0)
+        message.write(event.data)
         if not event.ended:
             return None
-        message = b"".join(self._pieces)
-        self._pieces.clear()
-        return message
+        message.truncate()
+        self._message = BytesIO()
+        return message.getvalue()
 
     def count(self, octets: int) -> None:
         """Count what is kept.
@@ -174,7 +182,7 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
 
     def _take(self, event: ClientEvent) -> None:
         if isinstance(event, ContentReceived):
-            content = self._assembly.add(event)
+            content = self._assembly.add(event, self._due[0][1])
             if content is None:
                 return
             number, octets = self._due.popleft()

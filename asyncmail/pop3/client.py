@@ -18,7 +18,7 @@ from ..errors import (
 from ..sasl import decode_base64, find_timestamp
 from ..wire import Direction, Signal, Trace
 from .capabilities import Capabilities, parse_capabilities
-from .commands import Answer, Command
+from .commands import Answer, Command, Retr
 from .events import (
     CapabilitiesReceived,
     ChallengeReceived,
@@ -177,7 +177,7 @@ class ClientProtocol:
             return contents
         data, start, in_flight = self._data, self._start, self._in_flight
         longest_line, longest = self._limits.response_line, self._limits.content
-        while in_flight and in_flight[0][0].answer is _CONTENT:
+        while in_flight and type(in_flight[0][0]) is Retr:
             positive = _POSITIVE.match(data, start, start + longest_line)
             if positive is None:
                 break

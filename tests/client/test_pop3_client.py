@@ -235,6 +235,25 @@ async def test_many_messages(capabilities: str, segment: int | None) -> None:
     assert found == [(n, b"Subject: %d\r\n" % n) for n in (3, 1, 2)]
 
 
+@pytest.mark.parametrize("segment", [None, 1, 7, 30])
+@pytest.mark.parametrize("listed", [None, 0, 5, 1_000_000])
+async def test_many_messages_at_once(segment: int | None, listed: int | None) -> None:
+    """However they are divided, and whatever LIST told of their sizes."""
+    answers = "+OK\none\n.\n+OK\n..two\n.\n-ERR no\n+OK 4\n.\n+OK\n" + "five\n" * 5 + "."
+    script = [(f"RETR {n}", "" if n < 5 else answers) for n in range(1, 6)]
+    if listed is not None:
+        script.insert(0, ("LIST", "+OK\n" + "".join(f"{n} {listed}\n" for n in range(1, 6)) + "."))
+    async with session(*script, segment=segment) as client:
+        if listed is not None:
+            await client.list()
+        messages = client.retrieve_many(range(1, 6))
+        assert await anext(messages) == (1, b"one\r\n")
+        assert await anext(messages) == (2, b".two\r\n")
+        with pytest.raises(NoSuchMessage):
+            await anext(messages)
+        assert [item async for item in messages] == [(4, b""), (5, b"five\r\n" * 5)]
+
+
 async def test_no_messages() -> None:
     async with session() as client:
         assert [item async for item in client.retrieve_many([])] == []

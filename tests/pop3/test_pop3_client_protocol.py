@@ -289,7 +289,7 @@ def test_messages_of_any_size_with_dots_anywhere(messages: list[list[bytes]], da
 
 def test_messages_that_have_arrived_are_taken_together() -> None:
     client = logged_in()
-    client.send(Retr(number=1), Retr(number=2), Top(number=3, lines=0), Retr(number=4), Retr(number=5))
+    client.send(*(Retr(number=number) for number in range(1, 6)))
     client.receive_data(b"+OK\r\none.\r\n.\r\n+OK 3\r\n.\r\n+OK\r\n..three\r\n.\r\n-ERR\r\n+OK\r\nfive")
     assert client.take_messages() == [b"one.\r\n", b"", b".three\r\n"]
     assert client.in_flight == (Retr(number=4), Retr(number=5))
@@ -315,8 +315,8 @@ def test_messages_that_are_too_large_are_not_taken() -> None:
 
 def test_only_messages_are_taken_together() -> None:
     client = logged_in()
-    client.send(List(), Stat())
-    client.receive_data(b"+OK\r\n1 2\r\n.\r\n+OK 1 2\r\n")
+    client.send(List(), Top(number=1, lines=0))
+    client.receive_data(b"+OK\r\n1 2\r\n.\r\n+OK\r\n\r\n.\r\n")
     assert client.take_messages() == []
     assert client.next_event() == ListingReceived(List(), Listing([ScanListing(1, 2)]))
     assert client.take_messages() == []
