@@ -18,7 +18,7 @@ from ..errors import InputError, MailError, printable
 from ..net import now
 from ..sending import DKIMSigner, Journal, Mailer, PoolLimits
 from ..smtp import Status
-from .failures import explain
+from .failures import explain, in_options
 from .merge import Merge, check
 from .options import (
     AllowCleartext,
@@ -352,14 +352,14 @@ class _Run:
                     "sent_in_this_run": self._sent,
                     "seconds": round(self._seconds, 3),
                     "interrupted": self._is_interrupted,
-                    "error": None if self._error is None else str(self._error),
+                    "error": None if self._error is None else in_options(str(self._error)),
                     "journal": self._journal.path,
                     "unsettled": [
                         {
                             "line": line,
                             "address": each.address,
                             "status": each.status.value,
-                            "text": each.text,
+                            "text": in_options(each.text),
                         }
                         for line, each in unsettled
                     ],
@@ -393,7 +393,7 @@ def _abridged(unsettled: list[tuple[int, Unsettled]]) -> Iterator[tuple[str, str
     """Rows of a table: a few of those that have the same answer, and how many more there are."""
     alike: dict[tuple[Status, str], list[tuple[int, str]]] = {}
     for line, each in unsettled:
-        alike.setdefault((each.status, each.text or _NO_ANSWER), []).append((line, each.address))
+        alike.setdefault((each.status, in_options(each.text) or _NO_ANSWER), []).append((line, each.address))
     left = _MOST_SHOWN
     for (status, text), recipients in alike.items():
         shown = recipients[: min(_ALIKE_SHOWN, max(left, 1))]

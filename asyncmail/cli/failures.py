@@ -19,7 +19,7 @@ from .terminal import note, warn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["cure_of", "explain", "guarded"]
+__all__ = ["explain", "guarded", "in_options"]
 
 P = ParamSpec("P")
 
@@ -52,12 +52,11 @@ _IN_OPTIONS = (
 )
 
 
-def cure_of(error: MailError) -> str:
-    """What to do about an error, in terms of the command line."""
-    cure = error.cure
+def in_options(text: str) -> str:
+    """The text of an error, or its cure, in terms of the command line."""
     for of_library, of_command in _IN_OPTIONS:
-        cure = cure.replace(of_library, of_command)
-    return cure
+        text = text.replace(of_library, of_command)
+    return text
 
 
 def explain(error: MailError, *, context: str = "") -> None:
@@ -65,8 +64,8 @@ def explain(error: MailError, *, context: str = "") -> None:
     stage = f"{error.stage}: " if error.stage else ""
     text = Text.assemble(("error: ", "bold red"), context, stage, printable(error.describe(), 1000))
     note(text)
-    if cure := cure_of(error):
-        note(f"       {cure}", "dim")
+    if error.cure:
+        note(f"       {in_options(error.cure)}", "dim")
 
 
 def guarded(command: Callable[P, bool]) -> Callable[P, None]:

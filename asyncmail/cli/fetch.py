@@ -14,7 +14,7 @@ from rich.text import Text
 from ..errors import InputError, URLError, printable
 from ..net import ServerURL, client_context
 from ..retrieval import Fetcher
-from .failures import cure_of
+from .failures import in_options
 from .options import (
     AllowCleartext,
     AsJSON,
@@ -161,8 +161,8 @@ def _error_text(report: FetchReport) -> Text:
     assert error is not None
     text = Text(f"{error.stage}: " if error.stage else "", style="red")
     text.append(printable(error.describe(), 1000))
-    if cure := cure_of(error):
-        text.append(f" ({cure})", "dim")
+    if error.cure:
+        text.append(f" ({in_options(error.cure)})", "dim")
     return text
 
 
@@ -177,7 +177,7 @@ def _as_json(report: FetchReport) -> dict[str, object]:
         "octets": report.octets,
         "deleted": report.deleted,
         "seconds": round(report.duration, 3),
-        "error": None if report.error is None else str(report.error),
+        "error": None if report.error is None else in_options(str(report.error)),
     }
 
 

@@ -11,7 +11,7 @@ import typer
 from ..errors import InputError, MessageError, printable
 from ..message import compose, prepare
 from ..sending import send as send_message
-from .failures import explain
+from .failures import explain, in_options
 from .options import (
     AllowCleartext,
     AsJSON,
@@ -168,7 +168,7 @@ def _report(prepared: Prepared, outcome: Outcome, as_json: bool) -> None:
                     }
                     for each in outcome.recipients
                 ],
-                "error": None if outcome.error is None else str(outcome.error),
+                "error": None if outcome.error is None else in_options(str(outcome.error)),
             }
         )
     else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from commandline import Command, Receiver, Result
+    from commandline import Command, Receiver, Result, Servers
 
 TEMPLATE = """\
 From: News <news@example.com>
@@ -405,6 +405,21 @@ def test_something_else_in_place_of_the_journal(bulk: Setting, receiver: Receive
 
 
 # --- servers, disks, and interruptions
+
+
+def test_a_wrong_password(
+    asyncmail: Command, bulk: Setting, servers: Servers, receiver_with_login: Receiver
+) -> None:
+    bulk.server = f"smtp://me:wrong@127.0.0.1:{servers.smtp(receiver_with_login)}"
+    status, out, err = bulk()
+    assert status == 1
+    assert "535 5.7.8" in out
+    assert "error: authentication: " in err
+    assert "check username and password" in err
+    for text in (out, err, bulk("--json").out):
+        assert "mechanisms=" not in text
+    bulk.server = bulk.server.replace("wrong", "right")
+    assert bulk().status == 0
 
 
 def test_no_server(bulk: Setting, receiver: Receiver) -> None:
