@@ -478,12 +478,19 @@ class SMTPClient:
         """
 
         protocol = self.protocol
+        stalled: float | None = None  # since when octets come that complete no reply
 
         def handle() -> None:
-            while events := protocol.next_events():
+            nonlocal stalled
+            events = protocol.next_events()
+            stalled = None if events else stalled or now()
+            if stalled is not None and now() > stalled + self._patience():
+                raise TimeoutError
+            while events:
                 last = pipeline.handle(events)
                 if last is not None:
                     raise _end_of_session(last)
+                events = protocol.next_events()
 
         def advance() -> bool:
             pipeline.advance()  # which may decide a transaction that has nobody left to go to
