@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AddressSyntaxError, ExtensionRequired, MailError, MessageError, Stage
 from ..smtp import Outcome, Split, Status, Transaction
+from ..smtp.splitting import MOST_RECIPIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,10 +50,17 @@ class Job(Transaction):
     def limit(self, most: int | None) -> None:
         """Let the next transaction be for no more recipients than the server takes at once; None for any number."""
         if self._split is None:
-            if most is None or len(self.recipients) <= most:
+            if len(self.recipients) <= (most or MOST_RECIPIENTS):
                 return
             self._split = Split(self.recipients)
         self.narrow(self._split.next_recipients(most))
+
+    def cut_off(self) -> None:
+        """Note that the session ended before the transaction was complete: perhaps there were too many recipients."""
+        room = self.room
+        if room is not None:
+            self._split = self._split or Split(self.recipients)
+            self._split.learn(room)
 
     def add(self, outcome: Outcome) -> bool:
         """Take what became of that transaction; return whether one for others is to follow."""

@@ -105,6 +105,8 @@ class Transaction:
         self.smtputf8: bool = smtputf8
         self.tag: str = tag
         self.index: int | None = index
+        self._answers: list[Reply] = []
+        self._mail_at = 0
 
     def __repr__(self) -> str:
         return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
@@ -114,9 +116,17 @@ class Transaction:
         self._rcpts = [Rcpt(recipient=recipient) for recipient in recipients]
         self.recipients = recipients
 
+    @property
+    def room(self) -> int | None:
+        """How many recipients were named before the server said that it takes no more; None if it did not say so."""
+        for number, reply in enumerate(self._rcpt_replies):
+            if takes_no_more(reply):
+                return number or None
+        return None
+
     def _start(self, commands: list[Command], mail_at: int, pipelined: bool) -> None:
         self._commands = commands  # EndOfContent is added when it is sent
-        self._answers: list[Reply] = []  # to the commands, one each; in LMTP, more to the content
+        self._answers = []  # to the commands, one each; in LMTP, more to the content
         self._mail_at = mail_at  # index of MAIL, behind which the RCPTs follow
         self._content_at = len(commands) - (type(commands[-1]) is Bdat)  # index of what ends the content
         self._pipelined = pipelined  # behind another one that was not answered yet

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from .replies import Reply
 
-__all__ = ["Split", "takes_no_more"]
+__all__ = ["MOST_RECIPIENTS", "Split", "takes_no_more"]
+
+MOST_RECIPIENTS = 1_000
+"""In one transaction, where the server does not say: Postfix takes so many, and ends the session at as many more."""
 
 
 def takes_no_more(reply: Reply) -> bool:
@@ -63,9 +66,13 @@ class Split:
         Args:
             most: how many the server says that it takes; None if it does not say.
         """
-        limits = [limit for limit in (most, self._most) if limit is not None]
-        self._asked = self._left[: min(limits)] if limits else self._left
+        most = most or MOST_RECIPIENTS
+        self._asked = self._left[: min(most, self._most or most)]
         return [self.recipients[position] for position in self._asked]
+
+    def learn(self, room: int) -> None:
+        """Note that the server takes so many recipients, by what it said before it ended the session."""
+        self._most = min(room, self._most or room)
 
     def add(self, outcome: Outcome) -> bool:
         """Take what became of the transaction for `next_recipients`; return whether another one is to follow."""

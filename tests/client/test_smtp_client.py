@@ -734,10 +734,18 @@ async def test_content_of_which_the_end_never_left(extensions: tuple[str, ...]) 
 
 @on_each_runtime(runtimes=BOTH)
 async def test_many_recipients() -> None:
+    """1,000 at a time, unless the server says that it takes more."""
     recipients = [f"r{number}@example.com" for number in range(2_000)]
     async with scripted() as server, SMTPClient(server.url) as client:
         assert (await send(client, recipients=recipients)).ok
-        assert server.messages[0].recipients == tuple(recipients)
+        assert [each.recipients for each in server.messages] == [
+            tuple(recipients[:1000]),
+            tuple(recipients[1000:]),
+        ]
+    async with scripted(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=5000")) as server:
+        async with SMTPClient(server.url) as client:
+            assert (await send(client, recipients=recipients)).ok
+        assert [each.recipients for each in server.messages] == [tuple(recipients)]
 
 
 # --- LMTP

@@ -107,6 +107,25 @@ async def test_exim(by: str, narrow_exim: Exim, client_tls: ssl.SSLContext) -> N
     assert copies(narrow_exim, recipients) == expected
 
 
+@on_each_runtime(runtimes=BOTH)
+async def test_postfix_that_loses_its_patience(authority: Authority) -> None:
+    """Recipients beyond the limit, and so many more, are errors; at too many of those it ends the session."""
+    client_tls = authority.client_context()
+    settings = {
+        "smtpd_recipient_limit": "5",
+        "smtpd_recipient_overshoot_limit": "5",
+        "smtpd_hard_error_limit": "3",
+    }
+    recipients = make_recipients(30)
+    with run_postfix(authority, settings=settings) as server:
+        url = f"smtp://127.0.0.1:{server.port}"
+        async with Mailer(url, pool=QUICK, tls_context=client_tls) as mailer:
+            outcome = await mailer.send(CONTENT, sender=SENDER, recipients=recipients)
+        assert outcome.ok, outcome
+        wait_until(lambda: len(copies(server, recipients)) >= 30, 30)
+        assert copies(server, recipients) == sorted(recipients)
+
+
 # --- our own
 
 

@@ -360,6 +360,25 @@ def test_too_many_recipients_are_deferred() -> None:
     assert decided(found) == [("a", [ACCEPTED, DEFERRED, REFUSED, DEFERRED])]
 
 
+@pytest.mark.parametrize(
+    ("replies", "room"),
+    [
+        (b"", None),
+        (OK * 3, None),
+        (OK * 3 + b"452 too many\r\n", 2),
+        (OK + b"550 no\r\n" + OK + b"452 too many\r\n" * 2, 2),
+        (OK + b"452 too many\r\n", None),
+    ],
+)
+def test_the_room_that_was_seen_before_the_session_ended(replies: bytes, room: int | None) -> None:
+    transaction = message("a", "rstuvw")
+    assert transaction.room is None
+    found, client = pipeline("PIPELINING", transaction)
+    write(found, client)
+    end(found, client, replies + b"421 too many errors\r\n")
+    assert transaction.room == room
+
+
 def test_content_that_left_and_was_not_answered_is_unknown() -> None:
     found, client = pipeline("PIPELINING", message("a", "rs"), message("b"), message("c"))
     write(found, client)
@@ -534,6 +553,16 @@ def test_answers_behind_a_failed_write() -> None:
     assert hear(found, client, OK * 2 + b"354 go\r\n") == b""
     found.abandon(LOST)
     assert unsent(found) == ["a"]
+
+
+def test_a_transaction_may_be_for_some_of_its_recipients() -> None:
+    transaction = message("a", "rst")
+    transaction.narrow(["s@y.example"])
+    found, client = pipeline("PIPELINING CHUNKING", transaction)
+    assert write(found, client).count(b"RCPT") == 1
+    hear(found, client, OK * 3)
+    [(_, outcome)] = found.outcomes
+    assert [each.address for each in outcome.accepted] == ["s@y.example"]
 
 
 def test_a_transaction_may_be_sent_again() -> None:

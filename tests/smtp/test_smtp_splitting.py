@@ -129,6 +129,23 @@ def test_the_limit_is_known() -> None:
     assert server.transactions == [100, 100, 50]
 
 
+def test_more_than_any_server_likes() -> None:
+    server = Server(100_000)
+    assert send(Split(names("a" * 2500)), server).ok
+    assert server.transactions == [1000, 1000, 500]
+    assert send(Split(names("a" * 2500)), server, 2000).ok
+    assert server.transactions[3:] == [2000, 500]
+
+
+def test_the_limit_is_learned_from_a_session_that_ended() -> None:
+    split = Split(names("a" * 10))
+    split.learn(4)
+    assert split.next_recipients(5) == [f"a{number}" for number in range(4)]
+    split.learn(6)
+    assert len(split.next_recipients()) == 4
+    assert send(split, Server(4)).ok
+
+
 def test_a_server_that_takes_fewer_than_it_says() -> None:
     server = Server(30)
     assert send(Split(names("a" * 100)), server, 40).ok
