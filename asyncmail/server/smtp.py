@@ -70,6 +70,8 @@ _ask = partial(ask, refusal=SMTPReplyError, failed=_LOCAL_ERROR)
 
 _NEED_DATA: Final = Signal.NEED_DATA  # before Python 3.12 each look at a member of an Enum runs a function
 
+_HELLOS = (Ehlo, Helo, Lhlo)  # a union of types would be made anew for each command
+
 _logger = logging.getLogger("asyncmail.server")
 
 
@@ -324,8 +326,9 @@ class _SMTPSession:
         if event is _NEED_DATA:
             self._stalled = stalled or now()
         while not isinstance(event, Signal):
-            self._asked = self._begin_reaction(event)
-            if self._asked is not None or self._has_ended:
+            asked = self._begin_reaction(event)
+            if asked is not None or self._has_ended:
+                self._asked = asked
                 return None
             event = protocol.next_event()
         goes_on = event is _NEED_DATA and not self._ending
@@ -386,7 +389,7 @@ class _SMTPSession:
             if hooks.sender is not None:
                 transaction = cast("ReceivedTransaction", self._transaction)
                 return self._ask_and_answer(hooks.sender.mail, transaction)
-        elif isinstance(command, Ehlo | Helo | Lhlo):
+        elif isinstance(command, _HELLOS):
             self._info.hello = command.domain
             self._begin(None)
         elif isinstance(command, Rset):

@@ -70,7 +70,8 @@ _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
 _ANSWERED_HERE = (Noop, Auth, AuthResponse)
 _END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
-_CONDITIONAL = (Mail, Rcpt, Starttls, Auth)  # the state alone does not tell whether they are allowed
+_CONDITIONAL = (*_HELLOS, Mail, Rcpt, Starttls, Auth)  # allowed by more than the state
+_CONTENT_ENDED = ContentEnded()
 
 # Before Python 3.12 each look at a member of an Enum runs a function.
 _NEED_DATA: Final = Signal.NEED_DATA
@@ -223,13 +224,15 @@ class ServerProtocol:
         self._commands += 1
         if self._commands > self._limits.commands:
             return self._reject(str(command), TOO_MANY_COMMANDS)
-        refusal = self._refusal_of(command)
+        kind = type(command)
+        allowed = kind in SERVER_RECEIVES[self._state] and kind not in _CONDITIONAL
+        refusal = None if allowed else self._refusal_of(command)
         if isinstance(command, Bdat):
             return self._begin_chunk(command, refusal)
         if refusal is not None:
             return self._reject(str(command), refusal)
         self._handled = command
-        if type(command) not in _ANSWERED_HERE:
+        if kind not in _ANSWERED_HERE:
             return CommandReceived(command)
         if isinstance(command, _AUTHENTICATION):
             return self._authenticate(command)
@@ -244,8 +247,6 @@ class ServerProtocol:
             return Reply(500, f"This is {'LMTP: use LHLO' if offer.lmtp else 'SMTP: use EHLO'}", "5.5.1")
         if kind not in SERVER_RECEIVES[self._state]:
             return self._out_of_sequence(command)
-        if kind not in _CONDITIONAL:
-            return None
         match command:
             case Mail():
                 if offer.require_tls and not self._encrypted:
@@ -375,9 +376,10 @@ class ServerProtocol:
         self._replies_due = self._recipients if self._offer.lmtp and not one_reply else 1
         self._handled = _END_OF_CONTENT
         refusal, self._refusal = self._refusal, None
-        if refusal is not None:
-            while self._handled is not None:
-                self.send(refusal)
+        if refusal is None:
+            return _CONTENT_ENDED
+        while self.replies_due:
+            self.send(refusal)
         return ContentEnded(refusal)
 
     def _begin_chunk(self, command: Bdat, rejection: Reply | None) -> ServerEvent | Signal:
