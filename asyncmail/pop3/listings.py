@@ -33,6 +33,7 @@ _AT_LINE_START = rb"(?:\A|(?<=\r\n))"
 _SCAN_LINES = re.compile(_AT_LINE_START + _SCAN + rb"\r\n")
 # What nearly all servers send, at half the time.
 _PLAIN_SCAN_LINES = re.compile(rb"(?:[1-9][0-9]{0,9} [0-9]{1,18}\r\n)*")
+_PLAIN_UNIQUE_ID_LINES = re.compile(rb"(?:[1-9][0-9]{0,9} [!-~]+\r\n)*")
 _UNIQUE_ID_LINE = re.compile(_UNIQUE_ID)
 _UNIQUE_ID_LINES = re.compile(_AT_LINE_START + _UNIQUE_ID + rb"\r\n")
 
@@ -127,6 +128,9 @@ def parse_scan_listings(lines: bytes) -> Listing[ScanListing]:
 
 def parse_unique_id_listings(lines: bytes) -> Listing[UniqueIdListing]:
     """Parse the lines of an answer to UIDL, each with its CRLF and without the end of the answer."""
+    if _PLAIN_UNIQUE_ID_LINES.fullmatch(lines):
+        fields = lines.decode().split()
+        return Listing(map(UniqueIdListing._make, zip(map(int, fields[::2]), fields[1::2], strict=True)))
     found = [
         UniqueIdListing(int(number), unique_id.decode())
         for number, unique_id in _UNIQUE_ID_LINES.findall(lines)

@@ -46,6 +46,13 @@ def test_the_fields_have_names() -> None:
     assert (unique.number, unique.unique_id) == (2, "QhdPYR:00WBw1Ph7x7")
 
 
+def test_lines_may_be_unusual() -> None:
+    scan = parse_scan_listings(b"1 2\r\n 003\t4 and more\r\n")
+    assert (scan, scan.malformed) == ([(1, 2), (3, 4)], ())
+    unique_ids = parse_unique_id_listings(b"1 a\r\n\t02  b \r\n")
+    assert (unique_ids, unique_ids.malformed) == ([(1, "a"), (2, "b")], ())
+
+
 def test_a_malformed_scan_listing_does_not_lose_the_others() -> None:
     lines = b"1 120\r\n2\r\n3 two\r\n\r\n0 5\r\n4 200 more\r\n 05\t6 \r\n6 7\x1b\r\n7 8\n9 9\r\n10 11\r\n"
     listing = parse_scan_listings(lines)
