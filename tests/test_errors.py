@@ -279,7 +279,7 @@ def test_printable_with_a_limit() -> None:
         (b"a\r\n\xff", r"'a\r\n\xff'"),  # each backslash once
         ("C:\\mail", "'C:\\mail'"),
         ("it's", '"it\'s"'),
-        ("it's \"it\"", "'it's \"it\"'"),
+        ('it\'s "it"', "'it's \"it\"'"),
     ],
 )
 def test_quoted(value: object, text: str) -> None:
