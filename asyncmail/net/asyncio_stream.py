@@ -490,7 +490,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
 
     @property
     def _is_past_use(self) -> bool:
-        return bool(self._chunks) or self._eof or self._gone or self._closed or self._lost is not None
+        return bool(self._chunks) or self._eof or self.is_broken
 
     def _look(self) -> bool:
         """Read what the event loop has not come to read: the program may have kept it busy since the server left.
