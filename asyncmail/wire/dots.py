@@ -57,14 +57,14 @@ class DotUnstuffer:
             unless content itself ends there, where an end of content might begin. Without any, more data is needed, or
             content has ended.
         """
-        if self._at_start:  # the CRLF in front is that of the command; for all other lines it is in the data
+        if self._at_start and data.startswith(b".", start):  # the CRLF in front of it was that of the command
             line = data[start : start + 3]
             if line == b".\r\n":
                 self.finished = True
                 return b"", start + 3
             if b".\r\n".startswith(line):
                 return b"", start
-            start += line.startswith(b".")
+            start += 1
         dot_line = data.find(b"\r\n.", start)
         end = dot_line
         if dot_line >= 0 and not data.startswith(b"\r\n", dot_line + 3):
