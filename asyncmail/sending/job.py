@@ -55,12 +55,15 @@ class Job(Transaction):
             self._split = Split(self.recipients)
         self.narrow(self._split.next_recipients(most))
 
-    def cut_off(self) -> None:
-        """Note that the session ended before the transaction was complete: perhaps there were too many recipients."""
-        room = self.room
-        if room is not None:
-            self._split = self._split or Split(self.recipients)
-            self._split.learn(room)
+    def cut_off(self, error: MailError) -> bool:
+        """Note how far the server had come with it when the session ended; return whether that is of use."""
+        outcome = super().failed(error)
+        if all(each.reply is None for each in outcome.recipients):
+            return False
+        if self._split is None:
+            self._split = Split(self.recipients)
+            self._split.next_recipients()
+        return self._split.learn(outcome)
 
     def add(self, outcome: Outcome) -> bool:
         """Take what became of that transaction; return whether one for others is to follow."""

@@ -221,9 +221,9 @@ class Worker:
         self._client.abandon(pipeline, error)
         self._hand_over(pipeline)
         unsent = pipeline.unsent
-        if unsent:
-            unsent[0].cut_off()
-        if unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(unsent[0], pipeline.goodbye):
+        if unsent and unsent[0].cut_off(error):
+            self._has_answers = True
+        elif unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(unsent[0], pipeline.goodbye):
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened
         self._pool.put_back(unsent, error)
 

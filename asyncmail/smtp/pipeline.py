@@ -115,14 +115,7 @@ class Transaction:
         """Let what is sent next be for these recipients, which must be some of its own."""
         self._rcpts = [Rcpt(recipient=recipient) for recipient in recipients]
         self.recipients = recipients
-
-    @property
-    def room(self) -> int | None:
-        """How many recipients were named before the server said that it takes no more; None if it did not say so."""
-        for number, reply in enumerate(self._rcpt_replies):
-            if takes_no_more(reply):
-                return number or None
-        return None
+        self._answers = []  # those of an earlier attempt were to others
 
     def _start(self, commands: list[Command], mail_at: int, pipelined: bool) -> None:
         self._commands = commands  # EndOfContent is added when it is sent
@@ -187,9 +180,19 @@ class Transaction:
     def failed(
         self, error: MailError, status: Status = Status.DEFERRED, stage: Stage = Stage.SENDER
     ) -> Outcome:
-        """The outcome if the message never got as far as the server's answer."""
-        recipients = tuple([RecipientOutcome(address, status, None, stage) for address in self.recipients])
-        return Outcome(sender=self.sender, recipients=recipients, error=error, index=self.index, tag=self.tag)
+        """The outcome if the message never got as far as the server's answer: who was refused is, the others are so."""
+        mail = self._mail_reply
+        replies = iter(self._rcpt_replies if mail is not None and mail.code < 300 else ())
+        recipients = []
+        for address in self.recipients:
+            reply = next(replies, None)
+            if reply is None or reply.code < 300 or reply.code == 421:
+                recipients.append(RecipientOutcome(address, status, None, stage))
+            else:
+                recipients.append(_refusal(address, reply))
+        return Outcome(
+            sender=self.sender, recipients=tuple(recipients), error=error, index=self.index, tag=self.tag
+        )
 
     def _outcome(self, error: MailError | None = None) -> Outcome:
         """The outcome by the answers that came; `error` stands for those that will not come any more."""
@@ -212,8 +215,7 @@ class Transaction:
             for address in self.recipients:
                 reply = next(replies, None)
                 if reply is not None and reply.code >= 300:
-                    status = Status.DEFERRED if takes_no_more(reply) else _status(reply)
-                    decided.append(RecipientOutcome(address, status, reply, Stage.RECIPIENT))
+                    decided.append(_refusal(address, reply))
                     continue
                 status = Status.UNKNOWN if answer is None else _status(answer)
                 decided.append(RecipientOutcome(address, status, answer, Stage.CONTENT))
@@ -229,6 +231,11 @@ def _status(reply: Reply) -> Status:
     if reply.code < 300:
         return Status.ACCEPTED
     return Status.DEFERRED if reply.code < 500 else Status.REFUSED
+
+
+def _refusal(address: str, reply: Reply) -> RecipientOutcome:
+    status = Status.DEFERRED if takes_no_more(reply) else _status(reply)
+    return RecipientOutcome(address, status, reply, Stage.RECIPIENT)
 
 
 TransactionT = TypeVar("TransactionT", bound=Transaction)

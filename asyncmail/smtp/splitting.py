@@ -70,9 +70,23 @@ class Split:
         self._asked = self._left[: min(most, self._most or most)]
         return [self.recipients[position] for position in self._asked]
 
-    def learn(self, room: int) -> None:
-        """Note that the server takes so many recipients, by what it said before it ended the session."""
-        self._most = min(room, self._most or room)
+    def learn(self, outcome: Outcome) -> bool:
+        """Take what is known of a transaction that was cut off and is to be sent again; return whether that is news.
+
+        Whoever was refused is not asked again: servers end sessions over too many of those, too.
+        """
+        self._last = outcome
+        before = self._most
+        left = []
+        for number, (position, fate) in enumerate(zip(self._asked, outcome.recipients, strict=True)):
+            if fate.stage is Stage.RECIPIENT and fate.status is Status.REFUSED:
+                self._fates[position] = fate
+            else:
+                left.append(position)
+            if number and _is_over(fate):
+                self._most = min(self._most or number, number)
+        self._left = [*left, *self._left[len(self._asked) :]]
+        return len(left) < len(self._asked) or self._most != before
 
     def add(self, outcome: Outcome) -> bool:
         """Take what became of the transaction for `next_recipients`; return whether another one is to follow."""

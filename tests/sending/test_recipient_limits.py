@@ -126,6 +126,36 @@ async def test_postfix_that_loses_its_patience(authority: Authority) -> None:
         assert copies(server, recipients) == sorted(recipients)
 
 
+@pytest.mark.parametrize("by", ["chunking", "data"])
+@on_each_runtime(runtimes=BOTH)
+async def test_more_refusals_than_a_session_may_have(
+    by: str, postfix: Postfix, client_tls: ssl.SSLContext
+) -> None:
+    """Postfix ends the session at the 20th recipient that it refuses; the others get the message all the same."""
+    recipients = make_recipients(90, refused=range(5, 85))
+    url = f"smtp://127.0.0.1:{postfix.port}"
+    async with Mailer(
+        url, pool=PoolLimits(pause_seconds=0.01, chunking=by == "chunking"), tls_context=client_tls
+    ) as mailer:
+        outcome = await mailer.send(CONTENT, sender=SENDER, recipients=recipients)
+    assert statuses(outcome) == "a" * 5 + "r" * 80 + "a" * 5
+    good = recipients[:5] + recipients[85:]
+    wait_until(lambda: len(copies(postfix, recipients)) >= 10, 30)
+    assert copies(postfix, recipients) == sorted(good)
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_more_refusals_than_the_session_may_have(postfix: Postfix, client_tls: ssl.SSLContext) -> None:
+    """A session cannot go on elsewhere; yet it says what was said."""
+    recipients = make_recipients(30, refused=range(2, 28))
+    async with SMTPClient(f"smtp://127.0.0.1:{postfix.port}", tls_context=client_tls) as client:
+        outcome = await client.send(CONTENT, sender=SENDER, recipients=recipients)
+    refused = statuses(outcome).count("r")
+    assert statuses(outcome) == "dd" + "r" * refused + "d" * (28 - refused)
+    assert refused >= 19
+    assert isinstance(outcome.error, ConnectionLost)
+
+
 # --- our own
 
 

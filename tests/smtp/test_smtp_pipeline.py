@@ -361,22 +361,27 @@ def test_too_many_recipients_are_deferred() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replies", "room"),
+    ("replies", "expected"),
     [
-        (b"", None),
-        (OK * 3, None),
-        (OK * 3 + b"452 too many\r\n", 2),
-        (OK + b"550 no\r\n" + OK + b"452 too many\r\n" * 2, 2),
-        (OK + b"452 too many\r\n", None),
+        (b"", "dddd"),
+        (b"503 x\r\n" * 2, "dddd"),
+        (OK + b"550 no\r\n" + OK + b"552 too many\r\n", "rddd"),
+        (OK + b"550 no\r\n" + OK + b"552 5.2.2 full\r\n", "rdrd"),
+        (OK + b"450 no\r\n" + OK, "dddd"),
     ],
 )
-def test_the_room_that_was_seen_before_the_session_ended(replies: bytes, room: int | None) -> None:
-    transaction = message("a", "rstuvw")
-    assert transaction.room is None
-    found, client = pipeline("PIPELINING", transaction)
+def test_what_was_said_before_the_session_ended(replies: bytes, expected: str) -> None:
+    """Who was refused is; of the others the message goes elsewhere."""
+    transaction = message("a", "rstu")
+    found, client = pipeline("PIPELINING", message("before"), transaction)
     write(found, client)
-    end(found, client, replies + b"421 too many errors\r\n")
-    assert transaction.room == room
+    hear(found, client, OK * 2 + b"354 go\r\n")
+    end(found, client, OK + replies + b"421 too many errors\r\n")
+    assert unsent(found) == ["a"]
+    outcome = transaction.failed(LOST)
+    assert "".join([each.status.value[0] for each in outcome.recipients]) == expected
+    for each in outcome.recipients:
+        assert (each.stage is Stage.RECIPIENT) == (each.reply is not None)
 
 
 def test_content_that_left_and_was_not_answered_is_unknown() -> None:

@@ -137,13 +137,40 @@ def test_more_than_any_server_likes() -> None:
     assert server.transactions[3:] == [2000, 500]
 
 
+def cut_off(split: Split, answers: str) -> bool:
+    """The session ends behind these answers: accepted, refused, deferred, over."""
+    fates = []
+    for number, recipient in enumerate(split.next_recipients()):
+        reply = {"r": KINDS["r"], "d": KINDS["d"], "o": ENOUGH}.get(answers[number : number + 1])
+        if reply is None:
+            fates.append(RecipientOutcome(recipient, Status.DEFERRED, None, Stage.SENDER))
+        else:
+            fates.append(RecipientOutcome(recipient, status_of(reply), reply, Stage.RECIPIENT))
+    return split.learn(Outcome(sender="s", recipients=tuple(fates), error=LOST))
+
+
 def test_the_limit_is_learned_from_a_session_that_ended() -> None:
     split = Split(names("a" * 10))
-    split.learn(4)
+    assert cut_off(split, "aaaaoo")
     assert split.next_recipients(5) == [f"a{number}" for number in range(4)]
-    split.learn(6)
-    assert len(split.next_recipients()) == 4
+    assert not cut_off(split, "")
+    assert cut_off(split, "aao")
+    assert len(split.next_recipients()) == 2
+    assert not cut_off(split, "o")
     assert send(split, Server(4)).ok
+
+
+def test_who_was_refused_is_not_asked_again() -> None:
+    split = Split(names("araadraa"))
+    assert cut_off(split, "araadr")
+    assert split.has_begun
+    assert split.next_recipients() == ["a0", "a2", "a3", "d4", "a6", "a7"]
+    outcome = split.outcome(LOST)
+    assert [each.status.value[0] for each in outcome.recipients] == list("drdddrdd")
+    assert outcome.error is LOST
+    outcome = send(split, Server(9))
+    assert [each.status.value[0] for each in outcome.recipients] == list("araadraa")
+    assert outcome.error is None
 
 
 def test_a_server_that_takes_fewer_than_it_says() -> None:
