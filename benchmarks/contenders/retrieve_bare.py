@@ -1,6 +1,7 @@
 """The floor of retrieving: a blocking socket and a loop that only counts octets.
 
-LIST and every RETR leave in one write. How many octets the answers have is known from having read them once before.
+LIST and every RETR leave in one write. How many octets the answers have is known from having read them once before, in
+another session: what a server has opened and looked up it has at hand for the rest of a session.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ def retrieve(options: Namespace) -> Measured:
     with socket.create_connection((HOST, options.port)) as connection:
         _log_in(connection, options)
         octets = _measure(connection, commands, 1 + options.messages)
+        connection.sendall(b"QUIT\r\n")
+        while connection.recv(_BUFFER):  # to its end, for a maildrop is open in one session at a time
+            pass
+    with socket.create_connection((HOST, options.port)) as connection:
+        _log_in(connection, options)
         with Stopwatch() as watch:
             connection.sendall(commands)
             while octets > 0:
