@@ -58,7 +58,8 @@ class Job(Transaction):
     def cut_off(self, error: MailError) -> bool:
         """Note how far the server had come with it when the session ended; return whether that is of use."""
         outcome = super().failed(error)
-        if all(each.reply is None for each in outcome.recipients):
+        known = [each for each in outcome.recipients if each.reply is not None]
+        if not known or len(outcome.refused) == len(outcome.recipients):
             return False
         if self._split is None:
             self._split = Split(self.recipients)

@@ -159,12 +159,14 @@ class Transaction:
     @property
     def _was_cut_off(self) -> bool:
         """Whether the server ended the session where it would have taken it: elsewhere it may be welcome."""
-        if self._mail_at and self._answers[0].code >= 400 and self._is_refused:
-            return True  # behind RSET, in vain
-        for reply in (self._mail_reply, self._content_refusal):
-            if reply is not None and reply.code == 421:
-                return True
-        return not self._accepted and any(reply.code == 421 for reply in self._rcpt_replies)
+        mail = self._mail_reply
+        if mail is not None and mail.code >= 300:
+            was_reset_in_vain = self._mail_at > 0 and self._answers[0].code >= 400
+            return mail.code == 421 or was_reset_in_vain
+        if self._accepted:
+            refusal = self._content_refusal
+            return refusal is not None and refusal.code == 421
+        return any(reply.code == 421 for reply in self._rcpt_replies)
 
     @property
     def _is_refused(self) -> bool:

@@ -458,6 +458,20 @@ def test_a_goodbye_that_nothing_had_asked_for() -> None:
     assert found.goodbye is found.complaint is not None
 
 
+def test_421_to_data_for_nobody_changes_nothing() -> None:
+    found, client = pipeline("PIPELINING", message("a", "rs"))
+    write(found, client)
+    end(found, client, OK + b"550 no\r\n" * 2 + b"421 too many errors\r\n")
+    assert decided(found) == [("a", [REFUSED, REFUSED])]
+
+
+def test_421_to_data_cuts_off() -> None:
+    found, client = pipeline("PIPELINING", message("a", "rs"))
+    write(found, client)
+    end(found, client, OK + b"550 no\r\n" + OK + b"421 bye\r\n")
+    assert unsent(found) == ["a"]
+
+
 def test_no_to_rset_is_a_goodbye() -> None:
     found, client = pipeline("PIPELINING CHUNKING", *[message(name) for name in "abc"])
     write(found, client)
