@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from asyncmail import POP3Client
 
-from .common import HOST, Stopwatch, expect, main
+from .common import HOST, Stopwatch, expect, main, warm_up
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 async def retrieve(options: Namespace) -> Measured:
     url = f"pop3://{HOST}:{options.port}"
     watch = Stopwatch()
+    if not options.whole:
+        async with POP3Client(url, username=options.user, password=options.password) as session:
+            async for _ in session.retrieve_many(range(1, warm_up(options.messages) + 1)):
+                pass
     watch.start()
     async with POP3Client(url, username=options.user, password=options.password) as session:
         if not options.whole:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import poplib
 from typing import TYPE_CHECKING
 
-from .common import HOST, Stopwatch, expect, main
+from .common import HOST, Stopwatch, expect, main, warm_up
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 def retrieve(options: Namespace) -> Measured:
     watch = Stopwatch()
+    if not options.whole:
+        client = _log_in(options)
+        for number in range(1, warm_up(options.messages) + 1):
+            client.retr(number)
+        client.quit()
     watch.start()
-    client = poplib.POP3(HOST, options.port)
-    client.user(options.user)
-    client.pass_(options.password)
+    client = _log_in(options)
     if not options.whole:
         watch.start()
     _, listings, _ = client.list()
@@ -32,6 +35,13 @@ def retrieve(options: Namespace) -> Measured:
         watch.stop()
     expect(len(numbers), options.messages, "messages retrieved")
     return watch.measured(len(numbers))
+
+
+def _log_in(options: Namespace) -> poplib.POP3:
+    client = poplib.POP3(HOST, options.port)
+    client.user(options.user)
+    client.pass_(options.password)
+    return client
 
 
 if __name__ == "__main__":
