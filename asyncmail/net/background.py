@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     import trio
 
-__all__ = ["BackgroundTask", "Waiter", "spawn"]
+__all__ = ["BackgroundTask", "Waiter", "current_task", "spawn"]
 
 Ts = TypeVarTuple("Ts")
 
 _logger = logging.getLogger("asyncmail.net")
+_current: contextvars.ContextVar[BackgroundTask] = contextvars.ContextVar("asyncmail.net.background")
 _running: set[BackgroundTask] = set()  # an event loop itself keeps weak references only
 
 
@@ -107,6 +108,11 @@ class BackgroundTask:
             callback()
 
 
+def current_task() -> BackgroundTask:
+    """Return the task that runs this: for whoever shall be able to cancel it, at less cost than a cancel scope."""
+    return _current.get()
+
+
 def spawn(async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, name: str = "") -> BackgroundTask:
     """Run an async function in a task of its own, in the present context.
 
@@ -119,6 +125,7 @@ def spawn(async_fn: Callable[[Unpack[Ts]], Awaitable[object]], *args: *Ts, name:
     task = BackgroundTask(name or getattr(async_fn, "__qualname__", "background"))
 
     async def run() -> None:
+        _current.set(task)
         try:
             await async_fn(*args)
         except Exception:

@@ -10,13 +10,14 @@ import anyio
 
 from ..errors import ClosedError, InputError, LocalProtocolError, MailError
 from ..net import Listener, listen, now
+from ..net.background import current_task
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
     from types import TracebackType
 
-    from ..net import ByteStream
+    from ..net import BackgroundTask, ByteStream
 
 __all__ = ["ConnectionLimits", "MailServer", "Session"]
 
@@ -96,7 +97,7 @@ class MailServer:
         self._grace_seconds = grace_seconds
         self._listener: Listener | None = None
         self._has_begun = False
-        self._sessions: dict[Session, anyio.CancelScope] = {}
+        self._sessions: dict[Session, BackgroundTask] = {}
         self._hosts: Counter[str] = Counter()
         self._closing = False
         self._all_ended: anyio.Event | None = None
@@ -178,11 +179,15 @@ class MailServer:
             with anyio.move_on_after(_GOODBYE_SECONDS):
                 await self._shut_down_sessions()
         finally:
-            for session, scope in list(self._sessions.items()):
-                session.abort()
-                scope.cancel()
+            self._end_sessions()
         with anyio.move_on_after(_GOODBYE_SECONDS):
             await self._wait_for_sessions()
+        self._end_sessions()  # a handler may have gone on, in its clean-up
+
+    def _end_sessions(self) -> None:
+        for session, task in list(self._sessions.items()):
+            session.abort()
+            task.cancel()
 
     async def _shut_down_sessions(self) -> None:
         async with anyio.create_task_group() as group:
@@ -204,11 +209,10 @@ class MailServer:
             await self._refuse(stream)
             return
         session = self._make_session(stream)
-        scope = self._sessions[session] = anyio.CancelScope()
+        self._sessions[session] = current_task()
         self._hosts[host] += 1
         try:
-            with scope:
-                await session.run()
+            await session.run()
         finally:
             del self._sessions[session]
             self._hosts[host] -= 1

@@ -8,6 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from asyncmail.net import Waiter, now, spawn
+from asyncmail.net.background import current_task
 from net.runtimes import eventually, on_each_runtime, run
 
 
@@ -158,6 +159,27 @@ async def test_the_clock_goes_with_deadlines():
 def test_the_clock_needs_an_event_loop():
     with pytest.raises(RuntimeError):
         now()
+
+
+@on_each_runtime
+async def test_a_task_knows_itself_and_may_be_cancelled_by_whom_it_tells():
+    known = []
+
+    async def work():
+        known.append(current_task())
+        await anyio.lowlevel.checkpoint()
+        known.append(current_task())
+        await anyio.sleep_forever()
+
+    tasks = [spawn(work), spawn(work)]
+    await eventually(lambda: len(known) == 4)
+    assert [known.count(task) for task in tasks] == [2, 2]
+    for task in set(known):
+        task.cancel()
+    for task in tasks:
+        await task.wait()
+    with pytest.raises(LookupError):
+        current_task()
 
 
 @on_each_runtime

@@ -12,7 +12,7 @@ import pytest
 
 from asyncmail import Reply, SMTPServer
 from asyncmail.net import connect
-from net.runtimes import on_each_runtime
+from net.runtimes import eventually, on_each_runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,3 +118,28 @@ async def test_a_handler_that_waits_makes_only_its_own_session_wait() -> None:
         assert await read_lines(quick, b"\r\n") == [b"250 2.6.0 Message accepted"]
         let_go.set()
         assert await read_lines(slow, b"OK\r\n") == [b"250 2.6.0 Message accepted", b"250 2.0.0 OK"]
+
+
+@on_each_runtime
+async def test_a_handler_that_holds_on_does_not_hold_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncmail.server.listener._GOODBYE_SECONDS", 0.05)
+    ended: list[str] = []
+
+    async def deliver(transaction: ReceivedTransaction) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                ended.append(transaction.sender)
+
+    async with SMTPServer(deliver, grace_seconds=0.05) as server, client_of(server) as stream:
+        await read_lines(stream, b"\r\n")
+        await stream.send([b"EHLO me.example\r\n", _MESSAGE % b"a"])
+        await read_lines(stream, b"dot\r\n")
+        await stream.send([b"x\r\n.\r\n"])
+        await anyio.sleep(0.02)
+        await server.aclose()
+        await eventually(lambda: ended == ["a@example.com"])
+        assert not server.connections
