@@ -111,11 +111,13 @@ class Adversary:
         return Counter([(each.sender, each.recipient) for model in self.models for each in model.taken])
 
 
-def make_parcels(chance: random.Random, number: int) -> list[Parcel]:
+def make_parcels(
+    chance: random.Random, number: int, recipients_of_one: Sequence[int] = (1, 1, 1, 2, 4)
+) -> list[Parcel]:
     parcels = []
     for index in range(number):
         content = b"Subject: %d\r\n\r\n" % index + chance.choice([b"", b".\r\n", b"x" * 2000, b"\r\n.\r\n"])
-        recipients = [f"r{index}x{each}@y.example" for each in range(chance.choice([1, 1, 1, 2, 4]))]
+        recipients = [f"r{index}x{each}@y.example" for each in range(chance.choice(recipients_of_one))]
         parcels.append(Parcel(content, f"t{index}@x.example", recipients, tag=str(index)))
     return parcels
 
@@ -175,6 +177,27 @@ async def test_as_long_as_they_answer_nothing_is_unknown(seed: int, way: str) ->
     parcels = make_parcels(chance, 40)
     outcomes = await send(adversary, parcels, window=chance.choice([1, 2, 8, 64]))
     assert not check(adversary, parcels, outcomes)["unknown"]
+
+
+@pytest.mark.parametrize("way", ["chunking", "data", "one by one", "lmtp"])
+@pytest.mark.parametrize("breaks", [False, True], ids=["answers", "breaks"])
+@pytest.mark.parametrize("seed", range(SEEDS))
+@on_each_runtime(runtimes=BOTH)
+async def test_too_many_recipients_at_random(seed: int, breaks: bool, way: str) -> None:
+    """Transactions are divided, cut off, sent again; each recipient has one fate, and the true one."""
+    chance = random.Random(f"{seed} {breaks} {way}")
+    adversary = Adversary(
+        chance,
+        chunking=way in ("chunking", "lmtp"),
+        lmtp=way == "lmtp",
+        pipelining=way != "one by one",
+        breaks=breaks,
+        choose=lambda codes: chance.choice([*codes, 452, 452, 552] if 251 in codes else codes),
+    )
+    parcels = make_parcels(chance, 25, (1, 3, 8, 20))
+    outcomes = await send(adversary, parcels, window=chance.choice([1, 2, 8, 64]))
+    found = check(adversary, parcels, outcomes)
+    assert breaks or way == "lmtp" or not found["unknown"]
 
 
 # --- what no server may say
