@@ -384,6 +384,11 @@ class SMTPClient:
         )
 
     @property
+    def logs_in(self) -> bool:
+        """Whether it has a username and password to connect with."""
+        return self._credentials is not None
+
+    @property
     def extensions(self) -> Extensions:
         """What the server offers; `"SIZE" in extensions`, `extensions.size`, `extensions.mechanisms`."""
         return self.protocol.extensions

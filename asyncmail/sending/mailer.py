@@ -55,16 +55,11 @@ class Mailer:
     ) -> None:
         self._url = parse_server(server)
         make_client = partial(SMTPClient, self._url, **options)
-        make_client()  # which finds out now what is wrong with the arguments
-        self._pool = Pool(make_client, connections, pool or PoolLimits())
+        first = make_client()  # which finds out now what is wrong with the arguments
+        self._pool = Pool(make_client, connections, pool or PoolLimits(), first_alone=first.logs_in)
 
     def __repr__(self) -> str:
         return f"<Mailer {self._url}, {self._pool!r}>"
-
-    @property
-    def statistics(self) -> MailerStatistics:
-        """How many connections there are and what they do, as numbers of this moment."""
-        return self._pool.statistics
 
     @property
     def statistics(self) -> MailerStatistics:

@@ -111,9 +111,18 @@ class Pool:
         make_client: returns a session that is not connected.
         connections: at most so many workers.
         limits: how each is used.
+        first_alone: open one, and others only when that has a session: servers lock accounts for which several
+            connections show a wrong password.
     """
 
-    def __init__(self, make_client: Callable[[], SMTPClient], connections: int, limits: PoolLimits) -> None:
+    def __init__(
+        self,
+        make_client: Callable[[], SMTPClient],
+        connections: int,
+        limits: PoolLimits,
+        *,
+        first_alone: bool = False,
+    ) -> None:
         if connections < 1:
             raise InputError(f"connections is {connections}", cure="use a number of at least 1")
         self.limits = limits
@@ -126,6 +135,7 @@ class Pool:
         self._allowance = Allowance(connections)
         self._queue: deque[Job] = deque()
         self._workers: set[Worker] = set()
+        self._one_at_a_time = first_alone  # while none has a session
         self._opening = 0  # of them
         self._opening_seconds = 0.0  # that it took the last time
         self._overdue_from = 0.0  # from then on it takes overly long
@@ -260,6 +270,9 @@ class Pool:
         self._opening -= 1
         self._opening_seconds = seconds
         self._room = room
+        if self._one_at_a_time:
+            self._one_at_a_time = False
+            self.staff()
 
     def has_others(self, worker: Worker) -> bool:
         """Whether another worker than this one has a session."""
@@ -292,6 +305,7 @@ class Pool:
             is_final: another attempt would fail as well.
         """
         self._workers.discard(worker)
+        self.busy(worker)
         if not worker.is_connected:
             self._opening -= 1
         if failed is not None:
@@ -319,6 +333,8 @@ class Pool:
             return
         while len(self._workers) < self._allowance.connections and len(self._queue) > self._room_to_come:
             pause = 0.0
+            if self._one_at_a_time and self._workers:
+                return
             if self._failures:
                 if self._workers:
                     return  # one at a time, until one is of use

@@ -30,7 +30,7 @@ from asyncmail.errors import (
 from asyncmail.net import background
 from asyncmail.smtp import Outcome, Status
 from net.runtimes import eventually, on_each_runtime, run
-from peers import reserve_port
+from peers import reserve_port, run_smtp_sink
 from scripted import EXTENSIONS, Do, Talk, cut_at, scripted
 
 BOTH = ("asyncio", "trio")
@@ -313,6 +313,14 @@ def test_the_event_loop_ends_under_it() -> None:
         gc.collect()
 
 
+def test_an_idle_connection_is_not_taken_into_the_next_event_loop() -> None:
+    with run_smtp_sink() as sink:
+        mailer = Mailer(f"smtp://127.0.0.1:{sink.port}")
+        for _ in range(2):
+            assert asyncio.run(mailer.send(parcel())).ok
+            assert "0 of 4 connections, 0 idle, 0 messages" in repr(mailer)
+
+
 # --- connections
 
 
@@ -513,6 +521,34 @@ async def test_wrong_password() -> None:
             with pytest.raises(AuthenticationError, match=r"535 5\.7\.8 no"):
                 await mailer.send(parcel())
             assert len(server.talks) == 1
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_a_wrong_password_is_shown_once() -> None:
+    """Servers lock accounts."""
+
+    def react(talk: Talk, line: str) -> str | None:
+        return "535 5.7.8 no" if line.startswith("AUTH") else None
+
+    async with scripted(react, extensions=("AUTH PLAIN",)) as server:
+        async with Mailer(server.url, connections=8, username="me", password="secret") as mailer:
+            with pytest.raises(AuthenticationError):
+                async for outcome in mailer.send_many(parcel(number) for number in range(1000)):
+                    assert outcome.deferred
+        assert len(server.talks) == 1
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_behind_the_first_login_others_follow() -> None:
+    def react(talk: Talk, line: str) -> str | Do | None:
+        return "235 2.7.0 yes" if line.startswith("AUTH") else Do.HANG if line == "." else None
+
+    async with scripted(react, extensions=("AUTH PLAIN",)) as server:
+        mailer = Mailer(server.url, connections=3, username="me", password="secret")
+        for number in range(9):
+            background.spawn(mailer.send, parcel(number))
+        await eventually(lambda: len(server.talks) == 3)
+        mailer.abort()
 
 
 @on_each_runtime(runtimes=BOTH)
