@@ -855,7 +855,7 @@ async def test_a_server_that_left_meanwhile() -> None:
 
 
 async def test_a_silent_server() -> None:
-    async with serving([CAPA, *LOGIN, ("RETR 1", "+OK\npart")], timeouts=0.01) as client:
+    async with serving([CAPA, *LOGIN, ("RETR 1", "+OK\npart")], timeouts=0.2) as client:
         await client.connect()
         with pytest.raises(MailTimeout) as caught:
             await client.retrieve(1)
@@ -882,7 +882,7 @@ async def test_the_stage_at_which_a_server_fell_silent(
     command, _ = script[-1]
     if ends == "closed":
         script = [*script[:-1], (command, "bye")]
-    async with serving(script, timeouts=0.01) as client:
+    async with serving(script, timeouts=0.2 if ends == "timeout" else 10) as client:
         with pytest.raises((MailTimeout, ConnectionLost)) as caught:
             await client.connect()
             assert call is not None
@@ -892,8 +892,8 @@ async def test_the_stage_at_which_a_server_fell_silent(
 
 
 async def test_a_server_that_does_not_greet() -> None:
-    async with serving([], greeting="", timeouts=0.01) as client:
-        with pytest.raises(MailTimeout, match=r"greeting: waited 0.01 s for the greeting \(.* use pop3s://"):
+    async with serving([], greeting="", timeouts=0.2) as client:
+        with pytest.raises(MailTimeout, match=r"greeting: waited 0.2 s for the greeting \(.* use pop3s://"):
             await client.connect()
 
 

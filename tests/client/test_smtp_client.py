@@ -343,7 +343,7 @@ async def test_no_session(
 async def test_lmtp_has_no_port_where_tls_comes_first() -> None:
     async with scripted(answering(CONNECT=Do.HANG), lmtp=True) as server:
         with pytest.raises(MailTimeout) as caught:
-            async with SMTPClient(server.url, timeouts=0.05):
+            async with SMTPClient(server.url, timeouts=0.2):
                 pass
         assert caught.value.cure == ""
 

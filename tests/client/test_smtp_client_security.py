@@ -415,7 +415,7 @@ async def test_exchanges_that_fail(reaction: Any, error: type[Exception], text: 
 
     async with scripted(react, extensions=(*EXTENSIONS, "AUTH PLAIN")) as server:
         with pytest.raises((error, RemoteProtocolError), match=text or None) as caught:
-            async with SMTPClient(server.url, username="me", password="secret", timeouts=0.05):
+            async with SMTPClient(server.url, username="me", password="secret", timeouts=0.2):
                 pass
         assert caught.value.is_transient is transient  # type: ignore[attr-defined]
         assert caught.value.stage in (Stage.AUTHENTICATION, None)  # type: ignore[attr-defined]
