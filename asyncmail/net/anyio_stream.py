@@ -247,7 +247,8 @@ class AnyIOStream(ByteStream):
 
     @property
     def is_broken(self) -> bool:
-        return self._cut_short or self._closed or self._lost is not None
+        was_cut_short = self._cut_short and not self._sending  # not one that is under way
+        return was_cut_short or self._closed or self._lost is not None
 
     @property
     def peer(self) -> str:

@@ -7,10 +7,12 @@ import threading
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from asyncmail.errors import ConnectionLost
 from asyncmail.net import connect
+from net.pairs import stream_pair
 from net.runtimes import eventually, on_each_runtime
 
 if TYPE_CHECKING:
@@ -59,3 +61,15 @@ async def test_last_words(
         await stream.send([b"x"])
         await stream.receive()
     await stream.aclose()
+
+
+@on_each_runtime
+async def test_a_send_under_way_breaks_nothing() -> None:
+    """Another task may look at that moment."""
+    async with stream_pair("native") as (client, server), anyio.create_task_group() as group:
+        group.start_soon(client.send, [bytes(20_000_000)])  # more than fits anywhere
+        await eventually(lambda: server.is_stale)
+        assert not client.is_broken
+        assert not client.is_stale
+        group.cancel_scope.cancel()
+    await eventually(lambda: client.is_broken)
