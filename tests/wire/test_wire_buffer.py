@@ -11,7 +11,6 @@ from asyncmail.errors import LimitExceeded
 from asyncmail.wire import ReceiveBuffer
 
 octets = st.binary(max_size=12) | st.text("ab.\r\n", max_size=12).map(str.encode)
-SEPARATORS = [b"\n", b"\r\n", b"\r\n.\r\n"]
 
 
 class BufferMachine(RuleBasedStateMachine):
@@ -49,30 +48,6 @@ class BufferMachine(RuleBasedStateMachine):
         _, newline, self.model = self.model.partition(b"\n")
         assert self.buffer.skip_line() is bool(newline)
 
-    @rule(most=st.integers(0, 20) | st.just(50_000))
-    def take(self, most: int) -> None:
-        assert self.buffer.take(most) == self.model[:most]
-        self.model = self.model[most:]
-
-    @rule(share=st.floats(0, 1))
-    def skip(self, share: float) -> None:
-        count = int(len(self.model) * share)
-        self.buffer.skip(count)
-        self.model = self.model[count:]
-
-    @rule(separator=st.sampled_from(SEPARATORS))
-    def find(self, separator: bytes) -> None:
-        assert self.buffer.find(separator) == self.model.find(separator)
-
-    @rule(prefix=octets)
-    def starts_with(self, prefix: bytes) -> None:
-        assert self.buffer.starts_with(prefix) == self.model.startswith(prefix)
-        assert self.buffer.starts_with(self.model[:3])
-
-    @rule(count=st.integers(0, 8))
-    def last(self, count: int) -> None:
-        assert self.buffer.last(count) == self.model[max(0, len(self.model) - count) :]
-
     @rule()
     def clear(self) -> None:
         self.buffer.clear()
@@ -104,17 +79,7 @@ def test_lines_come_out_however_they_came_in(lines: list[bytes], data: st.DataOb
             while (line := buffer.take_line(6, "line")) is not None:
                 taken.append(line)
         assert taken == lines
-        assert buffer.take(100) == trailer
-
-
-def test_a_search_for_one_thing_is_no_search_for_another() -> None:
-    buffer = ReceiveBuffer()
-    buffer.append(b"line\r\n.")
-    assert buffer.find(b"\r\n.\r\n") == -1
-    assert buffer.take_line(100, "line") == b"line\r\n"
-    assert buffer.take_line(100, "line") is None
-    buffer.append(b"\r")
-    assert buffer.find(b".\r") == 0
+        assert len(buffer) == len(trailer)
 
 
 def test_the_limit_counts_the_line_ending() -> None:
