@@ -220,9 +220,10 @@ class Connection(Generic[EventT_co]):
     async def _hear_out(self, handle: Callable[[], None]) -> None:
         """Hand over what the peer said before a write failed: answers, and perhaps why it left."""
         protocol = self.protocol
+        deadline = _deadline(_LAST_WORDS_SECONDS)
         while True:
             try:
-                data = await self.stream.receive(deadline=_deadline(_LAST_WORDS_SECONDS))
+                data = await self.stream.receive(deadline=deadline)
             except (NetworkError, TimeoutError):
                 return
             if not data:
