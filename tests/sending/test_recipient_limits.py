@@ -73,7 +73,8 @@ async def send(url: str, by: str, recipients: list[str], **options: Any) -> Outc
 def copies(server: Postfix | Exim, recipients: Sequence[str]) -> list[str]:
     messages = [message_from_bytes(each, policy=policy.compat32) for each in server.maildir.contents()]
     wanted = set(recipients)
-    return sorted(str(each["Delivered-To"]) for each in messages if each["Delivered-To"] in wanted)
+    delivered = [str(each["Delivered-To"]) for each in messages]
+    return sorted(each for each in delivered if each in wanted)
 
 
 def statuses(outcome: Outcome) -> str:
