@@ -31,6 +31,7 @@ from ..sasl import choose, decode_base64
 from ..smtp import (
     Auth,
     AuthResponse,
+    Awaiting,
     Bdat,
     BodyType,
     ClientEvent,
@@ -178,6 +179,7 @@ class SMTPClient:
         self._options = options
         timeouts = options.get("timeouts", SMTPTimeouts())
         self._timeouts = timeouts if isinstance(timeouts, SMTPTimeouts) else SMTPTimeouts.all(timeouts)
+        self._patience_for = {awaiting: self._timeouts.of(awaiting) for awaiting in Awaiting}  # seconds
         self._stream = stream
         self._has_begun = False
         self._credentials = credentials_for(self._url, options.get("username"), options.get("password"))
@@ -664,7 +666,7 @@ class SMTPClient:
         raise _end_of_session(event)
 
     def _patience(self) -> float:
-        return self._timeouts.of(self.protocol.awaiting)
+        return self._patience_for[self.protocol.awaiting]
 
     async def _next_event(self, seconds: float | None = None) -> ClientEvent:
         return await self._live.next_event(self._patience() if seconds is None else seconds)

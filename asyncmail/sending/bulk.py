@@ -76,7 +76,7 @@ class Bulk:
         self._feed: Callable[[], None] = self._start
         self._news: Waiter | None = None  # for who waits for outcomes
         self._has_been_told = False  # that there will be news soon
-        self._room: Waiter | None = None  # for the feeder of an asynchronous source
+        self._room_waiter: Waiter | None = None  # for the feeder of an asynchronous source
         self._feeder: BackgroundTask | None = None
 
     async def next(self) -> Outcome:
@@ -118,8 +118,9 @@ class Bulk:
             self._feeder.cancel()
 
     @property
-    def _has_room(self) -> bool:
-        return len(self._under_way) + len(self._outcomes) < self._most
+    def _room(self) -> int:
+        """How many messages may be taken."""
+        return self._most - len(self._under_way) - len(self._outcomes)
 
     def _start(self) -> None:
         if isinstance(self._messages, AsyncIterable):
@@ -131,8 +132,10 @@ class Bulk:
 
     def _take_from(self, source: Iterator[Parcel | MessageLike | bytes]) -> None:
         try:
-            while self._has_room and self._failure is None:
+            for _ in range(self._room):
                 self._take(next(source))
+                if self._failure is not None:
+                    return
         except StopIteration:
             self._exhausted = True
         except Exception as error:
@@ -145,9 +148,9 @@ class Bulk:
                     await stack.enter_async_context(aclosing(source))
                 async for message in source:
                     self._take(message)
-                    while not self._has_room:
-                        self._room = Waiter()
-                        await self._room.wait()
+                    while self._room <= 0:
+                        self._room_waiter = Waiter()
+                        await self._room_waiter.wait()
                     if self._failure is not None:
                         return
             self._exhausted = True
@@ -157,8 +160,8 @@ class Bulk:
             self._notify()
 
     def _wake_feeder(self) -> None:
-        if self._room is not None and self._has_room:
-            self._room.set()
+        if self._room_waiter is not None and self._room > 0:
+            self._room_waiter.set()
 
     def _take(self, message: Parcel | MessageLike | bytes) -> None:
         index = self._next_index

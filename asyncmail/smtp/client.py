@@ -251,16 +251,19 @@ class ClientProtocol:
                     raise RemoteProtocolError(f"RCPT was answered {reply} and the MAIL before it was refused")
                 self._accepted.append(command.recipient)  # type: ignore[attr-defined]
         elif kind is Mail:
-            self._begin_transaction(code < 300)
-        elif kind is EndOfContent or (isinstance(command, Bdat) and command.last):
-            if self.lmtp and self._accepted:
+            self._sender_accepted = code < 300
+            self._accepted = []
+        elif kind is EndOfContent or kind is Bdat or kind is Rset:
+            ends_content = kind is EndOfContent or (isinstance(command, Bdat) and command.last)
+            if self.lmtp and self._accepted and ends_content:
                 recipient = self._accepted[self._answered]
                 self._answered += 1
                 if self._answered < len(self._accepted):
                     return ReplyReceived(command, reply, recipient)
-            self._begin_transaction(False)
-        elif kind is Rset or (kind is Bdat and code >= 400):
-            self._begin_transaction(False)
+            if ends_content or kind is Rset or code >= 400:
+                self._sender_accepted = False
+                self._accepted = []
+                self._answered = 0
         in_flight = self._in_flight
         in_flight.popleft()
         if not in_flight:
@@ -275,11 +278,6 @@ class ClientProtocol:
             raise RemoteProtocolError(f"{command.verb} was answered {reply}")
         if reply.is_positive and type(command) is Data:
             raise RemoteProtocolError(f"DATA was answered {reply}", stage=Stage.CONTENT)
-
-    def _begin_transaction(self, sender_accepted: bool) -> None:
-        self._sender_accepted = sender_accepted
-        self._accepted = []
-        self._answered = 0
 
     def _settle(self, kind: type[Command], reply: Reply) -> None:
         """Move the state on: everything sent has been answered, a command of this kind last."""
@@ -388,13 +386,14 @@ class ClientProtocol:
         state = CLIENT_SENDS[self._state].get(EndOfContent)
         if state is None:
             raise LocalProtocolError(f"no content is due in the state {self._state.value!r}")
-        end = self._stuffer.encode(self._normalizer.finish()) + self._stuffer.finish()
-        self._output.append(end)
+        rest = self._normalizer.finish()
+        if rest:
+            self._output.append(self._stuffer.encode(rest))
+        self._output.append(self._stuffer.finish())
         if self.trace is not None:
             self.trace(Direction.SENT, f"<{self._content_octets} octets of content>")
             self.trace(Direction.SENT, ".")
         self._content_octets = 0
-        self._stuffer = DotStuffer()
         self._put_in_flight((_END_OF_CONTENT,))
         self._state = state
 

@@ -7,6 +7,7 @@ transactions follow each other without waiting (RFC 2920 §3.1, RFC 3030). Witho
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..address import check_forward_path, check_reverse_path
@@ -229,6 +230,12 @@ class Transaction:
         )
 
 
+@lru_cache(maxsize=256)  # many messages have few senders, and about as many octets
+def _mail(sender: str, size: int | None, eight_bit: bool, smtputf8: bool) -> Mail:
+    body = BodyType.EIGHT_BIT_MIME if eight_bit else None
+    return Mail(sender=sender, size=size, body=body, smtputf8=smtputf8)
+
+
 def _status(reply: Reply) -> Status:
     if reply.code < 300:
         return Status.ACCEPTED
@@ -305,11 +312,12 @@ class Pipeline(Generic[TransactionT]):
 
     @property
     def _fits(self) -> bool:
-        window = 1 if self._cautious else self._window
-        return not self._unanswered or (
-            len(self._unanswered) < window
+        unanswered = len(self._unanswered)
+        return not unanswered or (
+            unanswered < self._window
             and self._octets < self._window_octets
             and self._recipients < _MAX_IN_FLIGHT
+            and not self._cautious
         )
 
     def submit(self, transaction: TransactionT) -> None:
@@ -335,7 +343,9 @@ class Pipeline(Generic[TransactionT]):
 
     def _begin(self, transaction: TransactionT) -> TransactionT:
         behind = bool(self._unanswered)
-        commands: list[Command] = [self._mail(transaction), *transaction._rcpts]
+        size = len(transaction.content) if self._offers_size else None
+        mail = _mail(transaction.sender, size, transaction.eight_bit, transaction.smtputf8)
+        commands: list[Command] = [mail, *transaction._rcpts]
         commands.append(Bdat(size=len(transaction.content), last=True) if self._chunking else _DATA)
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
@@ -370,14 +380,6 @@ class Pipeline(Generic[TransactionT]):
             if transaction.content:
                 protocol.send_content(transaction.content)
             self._content_written(transaction)
-
-    def _mail(self, transaction: TransactionT) -> Mail:
-        return Mail(
-            sender=transaction.sender,
-            size=len(transaction.content) if self._offers_size else None,
-            body=BodyType.EIGHT_BIT_MIME if transaction.eight_bit else None,
-            smtputf8=transaction.smtputf8,
-        )
 
     def _content_written(self, transaction: TransactionT) -> None:
         transaction._end = self._protocol.octets_sent

@@ -12,7 +12,7 @@ _TERMINATOR = b"\r\n.\r\n"
 
 
 class DotStuffer:
-    """Encodes content, given in chunks of any size, whose lines end in CRLF."""
+    """Encodes contents, one after the other, given in chunks of any size, whose lines end in CRLF."""
 
     __slots__ = ("_tail",)
 
@@ -24,16 +24,21 @@ class DotStuffer:
         if not chunk:
             return chunk
         encoded = chunk.replace(b"\r\n.", b"\r\n..")
-        if chunk[0] == 0x2E and self._tail == b"\r\n":
-            encoded = b"." + encoded
-        elif chunk.startswith(b"\n.") and self._tail[-1:] == b"\r":
+        first = chunk[0]
+        if first == 0x2E:
+            if self._tail == b"\r\n":
+                encoded = b"." + encoded
+        elif first == 0x0A and chunk.startswith(b"\n.") and self._tail[-1:] == b"\r":
             encoded = b"\n." + encoded[1:]
         self._tail = chunk[-2:] if len(chunk) > 1 else self._tail[-1:] + chunk
         return encoded
 
     def finish(self) -> bytes:
         """Return the end of content, with the CRLF before it if the content lacks one."""
-        return b".\r\n" if self._tail == b"\r\n" else _TERMINATOR
+        if self._tail == b"\r\n":
+            return b".\r\n"
+        self._tail = b"\r\n"
+        return _TERMINATOR
 
 
 class DotUnstuffer:
