@@ -36,7 +36,7 @@ _CHUNK_COST = (
     48  # octets of memory that a chunk costs above its own, so that many small ones count for what they are
 )
 _TIMER_SLACK = 0.002  # seconds by which an event loop's timer may be early
-_LOOK_SIZE = 4096  # octets
+_LOOK_SIZE = 16 * 1024  # octets; more would be taken from the system for each look, and given back
 _HANDSHAKE_RECORD = b"\x16"  # RFC 8446 §5.1
 
 _shared_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
@@ -530,7 +530,7 @@ def _last_octets(transport: asyncio.Transport) -> Iterator[bytes]:
     file = transport.get_extra_info("socket").fileno()
     left = READ_SIZE
     with suppress(OSError):  # that is all, or the system does not read from sockets like this
-        while left and (data := os.read(file, left)):
+        while left > 0 and (data := os.read(file, _LOOK_SIZE)):
             left -= len(data)
             yield data
 
