@@ -11,9 +11,16 @@ import re
 from ..errors import AddressSyntaxError
 from .grammar import MAILBOX_PATTERN, MAX_MAILBOX, scan_mailbox
 
-__all__ = ["check_forward_path", "check_reverse_path", "parse_forward_path", "parse_reverse_path"]
+__all__ = [
+    "check_forward_path",
+    "check_reverse_path",
+    "is_plain_path",
+    "parse_forward_path",
+    "parse_reverse_path",
+]
 
-_match_mailbox = re.compile(MAILBOX_PATTERN).fullmatch
+is_plain_path = re.compile(rf"(?!.{{{MAX_MAILBOX + 1}}}){MAILBOX_PATTERN}").fullmatch
+"""Whether a text is a path as it stands: true of most addresses, and what is false has to be looked at closely."""
 _match_path = re.compile(rf"<({MAILBOX_PATTERN})>").match
 
 # A-d-l: accepted and ignored, never generated (RFC 5321 appendix C).
@@ -36,9 +43,7 @@ def check_reverse_path(text: str, *, smtputf8: bool = False) -> str:
 
     RFC 5321 §4.1.1.2, RFC 6531 §3.3.
     """
-    if _match_mailbox(text) and len(text) <= MAX_MAILBOX:
-        return text
-    return _check_mailbox(text, smtputf8) if text else text
+    return text if not text or is_plain_path(text) else _check_mailbox(text, smtputf8)
 
 
 def check_forward_path(text: str, *, smtputf8: bool = False) -> str:
@@ -53,9 +58,7 @@ def check_forward_path(text: str, *, smtputf8: bool = False) -> str:
 
     RFC 5321 §4.1.1.3, RFC 6531 §3.3.
     """
-    if _match_mailbox(text) and len(text) <= MAX_MAILBOX:
-        return text
-    return text if text.lower() == _POSTMASTER else _check_mailbox(text, smtputf8)
+    return text if is_plain_path(text) or text.lower() == _POSTMASTER else _check_mailbox(text, smtputf8)
 
 
 def parse_reverse_path(text: str) -> tuple[str, str]:

@@ -437,7 +437,7 @@ class SMTPClient:
                 prepared.octets,
                 eight_bit=prepared.needs_8bit,
                 smtputf8=prepared.needs_smtputf8,
-                is_normalized=True,
+                is_checked=True,
                 tag=prepared.tag,
             )
             fit(transaction, extensions)
@@ -490,14 +490,17 @@ class SMTPClient:
         def handle() -> None:
             nonlocal stalled
             events = protocol.next_events()
-            stalled = None if events else stalled or now()
-            if stalled is not None and now() > stalled + self._patience():
-                raise TimeoutError
+            if events:
+                stalled = None
+            else:
+                stalled = stalled or now()
+                if now() > stalled + self._patience():
+                    raise TimeoutError
             while events:
                 last = pipeline.handle(events)
                 if last is not None:
                     raise _end_of_session(last)
-                events = protocol.next_events()
+                events = protocol.next_events() if protocol.has_more else []
 
         def advance() -> bool:
             pipeline.advance()  # which may decide a transaction that has nobody left to go to

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from email.headerregistry import AddressHeader
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
-from ..address import Address, check_forward_path, check_reverse_path
+from ..address import Address, check_forward_path, check_reverse_path, is_plain_path
 from ..errors import MessageError
 from .headers import unfold
 
@@ -48,6 +48,7 @@ AddressLike: TypeAlias = str | HasAddrSpec
 Addresses: TypeAlias = AddressLike | Iterable[AddressLike]
 """One address or several; a single `str` may hold several, separated by commas."""
 
+_SEVERAL = (list, tuple)
 _STRUCTURE = re.compile(r"[<>,;\"()\\]")
 
 # EmailMessage is a Message. Message is generic only in the stubs.
@@ -107,13 +108,23 @@ class Envelope:
                 local_part, at, domain = path.rpartition("@")
                 unique.setdefault(f"{local_part}{at}{domain.lower()}", path)
             paths = list(unique.values())
-        object.__setattr__(self, "sender", check_reverse_path(self.sender, smtputf8=True))
-        object.__setattr__(self, "recipients", tuple(paths))
+        sender = check_reverse_path(self.sender, smtputf8=True)
+        if sender is not self.sender:
+            object.__setattr__(self, "sender", sender)
+        if (recipients := tuple(paths)) != self.recipients:
+            object.__setattr__(self, "recipients", recipients)
+
+    @classmethod
+    def _checked(cls, sender: str, recipients: tuple[str, ...]) -> Self:
+        envelope = object.__new__(cls)
+        object.__setattr__(envelope, "sender", sender)
+        object.__setattr__(envelope, "recipients", recipients)
+        return envelope
 
     @property
     def needs_smtputf8(self) -> bool:
         """Whether an address is not ASCII."""
-        return not (self.sender.isascii() and all(map(str.isascii, self.recipients)))
+        return not (self.sender + "".join(self.recipients)).isascii()
 
 
 class Mailbox(NamedTuple):
@@ -136,7 +147,7 @@ def addr_spec(address: AddressLike) -> str:
 
 def addr_specs(addresses: Addresses) -> tuple[str, ...]:
     """Return each address alone, see `addr_spec`; a single `str` may hold several."""
-    if isinstance(addresses, list | tuple):  # before it is compared with HasAddrSpec, which takes long
+    if isinstance(addresses, _SEVERAL):  # before it is compared with HasAddrSpec, which takes long
         return tuple(map(addr_spec, addresses))
     return tuple([mailbox.addr_spec for mailbox in mailboxes(addresses)])
 
@@ -211,7 +222,13 @@ def envelope_from_headers(
 
 def make_envelope(sender: AddressLike, recipients: Addresses) -> Envelope:
     """Return the envelope for addresses in any of the forms that callers may use."""
-    return Envelope(sender=addr_spec(sender), recipients=addr_specs(recipients))
+    path = addr_spec(sender)
+    # What most are has been checked with one look.
+    if isinstance(recipients, _SEVERAL) and len(recipients) == 1:
+        (recipient,) = recipients
+        if isinstance(recipient, str) and is_plain_path(recipient):
+            return Envelope._checked(check_reverse_path(path, smtputf8=True), (recipient,))
+    return Envelope(sender=path, recipients=addr_specs(recipients))
 
 
 _TRACE_FIELDS = frozenset({"received", "return-path"})

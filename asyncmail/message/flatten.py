@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "flatten", "header_end", "prepare", "write"]
 
+_OCTETS = (bytes, bytearray, memoryview)
 _BLIND = ("Bcc", "Resent-Bcc")
 _CRLF = "\r\n"
 _LINE = 78  # characters, RFC 5322 §2.1.1
@@ -100,13 +101,8 @@ def prepare(
         header = message if isinstance(message, Message) else _parse_header(octets)
         envelope = envelope_from_headers(header, sender=sender, recipients=recipients)
     needs_8bit = not octets.isascii()
-    return Prepared(
-        envelope=envelope,
-        octets=octets,
-        needs_8bit=needs_8bit,
-        needs_smtputf8=envelope.needs_smtputf8 or (needs_8bit and _has_utf8_header(octets)),
-        tag=tag,
-    )
+    needs_smtputf8 = envelope.needs_smtputf8 or (needs_8bit and _has_utf8_header(octets))
+    return Prepared(envelope, octets, needs_8bit, needs_smtputf8, tag)
 
 
 def flatten(message: MessageLike | bytes) -> bytes:
@@ -125,7 +121,7 @@ def flatten(message: MessageLike | bytes) -> bytes:
 
     RFC 5321 §2.3.7, RFC 5322 §3.6.3, RFC 6409 §8.
     """
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, _OCTETS):
         octets = normalize_newlines(bytes(message))
         return octets if octets.endswith(b"\r\n") else octets + b"\r\n"
     if not isinstance(message, Message):

@@ -37,7 +37,7 @@ class Job(Transaction):
             prepared.octets,
             eight_bit=prepared.needs_8bit,
             smtputf8=prepared.needs_smtputf8,
-            is_normalized=True,
+            is_checked=True,
             tag=prepared.tag,
             index=index,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -35,7 +36,7 @@ from .replies import Reply, parse_line, parse_reply, transcribe
 from .states import CLIENT_ANSWERS, CLIENT_SENDS, Answer, Awaiting, ClientState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["ClientProtocol"]
 
@@ -47,6 +48,10 @@ _AWAITING: dict[type[Command], Awaiting] = {
     Bdat: Awaiting.END_OF_CONTENT,
 }
 _END_OF_CONTENT = EndOfContent()
+# Half the time of calling the class.
+_reply_received: Callable[[tuple[Command, Reply, str | None]], ReplyReceived] = partial(
+    tuple.__new__, ReplyReceived
+)
 _ANSWERED_IN_STEPS = frozenset((Data, Auth, AuthResponse))
 
 
@@ -75,6 +80,7 @@ class ClientProtocol:
         "_in_flight",
         "_limits",
         "_lines",
+        "_longest",
         "_normalizer",
         "_octets_taken",
         "_output",
@@ -98,6 +104,7 @@ class ClientProtocol:
         self.extensions: Extensions = Extensions()
         self._octets_taken = 0  # of the output
         self._limits = limits or ClientLimits()
+        self._longest = self._limits.reply_line
         self._lines: deque[bytes] = deque()  # received and not read yet, without LF
         self._partial_line = b""
         self._output: list[bytes] = []
@@ -182,6 +189,11 @@ class ClientProtocol:
         events = self.next_events(1)
         return events[0] if events else Signal.NEED_DATA
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `next_events` has something more to tell without further octets: an event, or what went wrong."""
+        return self._failure is not None or bool(self._lines) or self._at_eof
+
     def next_events(self, most: int = sys.maxsize) -> list[ClientEvent]:
         """Return all that can be told of what the server did, oldest first; at most so many events.
 
@@ -191,8 +203,7 @@ class ClientProtocol:
         if self._failure is not None:
             raise self._failure
         events: list[ClientEvent] = []
-        lines, in_flight, trace = self._lines, self._in_flight, self.trace
-        longest = self._limits.reply_line
+        lines, in_flight, trace, longest = self._lines, self._in_flight, self.trace, self._longest
         try:
             while lines and len(events) < most:
                 line = lines.popleft()
@@ -203,10 +214,24 @@ class ClientProtocol:
                         continue
                 if trace is not None:
                     self._trace_reply(trace, reply)
-                if in_flight and not self._unasked:
-                    events.append(self._answer(in_flight[0], reply))
-                else:
+                if self._unasked or not in_flight:
                     events.append(self._read_unasked(reply))
+                    continue
+                command = in_flight[0]
+                kind = type(command)
+                recipient = None
+                if reply.code < 300 and kind is Rcpt and self._sender_accepted:
+                    self._accepted.append(command.recipient)  # type: ignore[attr-defined]
+                    in_flight.popleft()
+                elif reply.code < 300 and kind is Mail:
+                    self._sender_accepted = True
+                    self._accepted = []
+                    in_flight.popleft()
+                else:
+                    recipient = self._take_answer(command, reply)
+                if not in_flight:
+                    self._settle(kind, reply)
+                events.append(_reply_received((command, reply, recipient)))
             if not lines and len(self._partial_line) > longest:
                 raise LimitExceeded("reply_line", longest)
         except RemoteProtocolError as error:
@@ -223,8 +248,8 @@ class ClientProtocol:
     def _read_multiline(self, line: bytes) -> Reply | None:
         """The reply that ends with this line, None if it goes on (RFC 5321 §4.2.1)."""
         limits = self._limits
-        if len(line) >= limits.reply_line:
-            raise LimitExceeded("reply_line", limits.reply_line)
+        if len(line) >= self._longest:
+            raise LimitExceeded("reply_line", self._longest)
         self._reply_lines.append(line)
         self._reply_octets += len(line) + 1
         if line[3:4] != b"-":
@@ -239,19 +264,19 @@ class ClientProtocol:
     def _has_unread(self) -> bool:
         return bool(self._lines or self._partial_line or self._reply_lines)
 
-    def _answer(self, command: Command, reply: Reply) -> ReplyReceived:
+    def _take_answer(self, command: Command, reply: Reply) -> str | None:
+        """Take an answer that is not the plain yes to MAIL or RCPT; returns the recipient that it is about, in LMTP."""
         kind = type(command)
         code = reply.code
         recipient = None
-        if code < 400 and (code >= 300 or command is self._chunk or kind is Data):
+        # Only DATA is answered 3yz as a rule, and nothing else.
+        if code < 400 and ((code >= 300) is not (kind is Data) or command is self._chunk):
             self._check_step(command, reply)
         if kind is Rcpt:
             if code < 300:
-                if not self._sender_accepted:
-                    raise RemoteProtocolError(f"RCPT was answered {reply} and the MAIL before it was refused")
-                self._accepted.append(command.recipient)  # type: ignore[attr-defined]
+                raise RemoteProtocolError(f"RCPT was answered {reply} and the MAIL before it was refused")
         elif kind is Mail:
-            self._sender_accepted = code < 300
+            self._sender_accepted = False
             self._accepted = []
         elif kind is EndOfContent or kind is Bdat or kind is Rset:
             ends_content = kind is EndOfContent or (isinstance(command, Bdat) and command.last)
@@ -259,16 +284,13 @@ class ClientProtocol:
                 recipient = self._accepted[self._answered]
                 self._answered += 1
                 if self._answered < len(self._accepted):
-                    return ReplyReceived(command, reply, recipient)
+                    return recipient
             if ends_content or kind is Rset or code >= 400:
                 self._sender_accepted = False
                 self._accepted = []
                 self._answered = 0
-        in_flight = self._in_flight
-        in_flight.popleft()
-        if not in_flight:
-            self._settle(kind, reply)
-        return ReplyReceived(command, reply, recipient)
+        self._in_flight.popleft()
+        return recipient
 
     def _check_step(self, command: Command, reply: Reply) -> None:
         """Raise RemoteProtocolError if a yes, or a go on, answers what was not asked so far."""
@@ -320,22 +342,9 @@ class ClientProtocol:
         Raises:
             LocalProtocolError: one is not legal now; none was added.
         """
-        state = self._state
-        last = self._in_flight[-1] if self._in_flight else None
-        pipelining = self.extensions.pipelining
-        for command in commands:
-            moved = CLIENT_SENDS[state].get(type(command))
-            if moved is None or type(command) is EndOfContent:
-                raise LocalProtocolError(
-                    f"{command.verb} is not legal in the state {state.value!r}", cure=_what_is_legal(state)
-                )
-            if last is not None and (last.ends_group or not pipelining):
-                raise LocalProtocolError(
-                    f"{command.verb} has to wait for the answer to {last.verb}",
-                    cure="" if last.ends_group else "the server does not offer PIPELINING",
-                )
-            state = moved
-            last = command
+        state = _state_after(self._state, tuple(map(type, commands)))
+        if state is None or not self.can_send or (len(commands) > 1 and not self.extensions.pipelining):
+            raise self._refusal(commands)
         self._output += [command.encode() for command in commands]
         self._put_in_flight(commands)
         self._state = state
@@ -343,10 +352,31 @@ class ClientProtocol:
             for command in commands:
                 self.trace(Direction.SENT, str(command))
         if state is ClientState.CHUNK and commands:
-            assert isinstance(last, Bdat)
-            self._chunk = last
-            self._chunk_left = last.size
-            self._end_chunk(last)
+            chunk = commands[-1]
+            assert isinstance(chunk, Bdat)
+            self._chunk = chunk
+            self._chunk_left = chunk.size
+            self._end_chunk(chunk)
+
+    def _refusal(self, commands: Sequence[Command]) -> LocalProtocolError:
+        """Why these cannot be sent now: what the first of them that cannot be is up against."""
+        state = self._state
+        last = self._in_flight[-1] if self._in_flight else None
+        for command in commands:
+            moved = _state_after(state, (type(command),))
+            if moved is None:
+                return LocalProtocolError(
+                    f"{command.verb} is not legal in the state {state.value!r}", cure=_what_is_legal(state)
+                )
+            if last is not None and (last.ends_group or not self.extensions.pipelining):
+                break
+            state = moved
+            last = command
+        assert last is not None
+        return LocalProtocolError(
+            f"{command.verb} has to wait for the answer to {last.verb}",
+            cure="" if last.ends_group else "the server does not offer PIPELINING",
+        )
 
     def send_content(self, chunk: bytes, *, is_normalized: bool = False) -> None:
         """Add octets of the content, any number at a time.
@@ -441,6 +471,17 @@ class ClientProtocol:
             )
         self._state = ClientState.HELLO
         self.extensions = Extensions()
+
+
+@lru_cache(maxsize=1024)
+def _state_after(state: ClientState, kinds: tuple[type[Command], ...]) -> ClientState | None:
+    """The state once commands of these kinds have been sent together, None if that is not legal."""
+    for number, kind in enumerate(kinds):
+        moved = CLIENT_SENDS[state].get(kind)
+        if moved is None or kind is EndOfContent or (number and kinds[number - 1].ends_group):
+            return None
+        state = moved
+    return state
 
 
 def _what_is_legal(state: ClientState) -> str:

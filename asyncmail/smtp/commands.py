@@ -6,6 +6,7 @@ hold what ends a line. Parsing raises ValueError (AddressSyntaxError for a path)
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -67,10 +68,14 @@ class Command:
     verb: ClassVar[str] = ""
     ends_group: ClassVar[bool] = False
     stage: ClassVar[Stage] = Stage.COMMAND
+    _line: ClassVar[bytes] = b""
+
+    def __init_subclass__(cls) -> None:
+        cls._line = encode_argument(cls.verb, "verb") + b"\r\n"
 
     def encode(self) -> bytes:
         """Return the command line, CRLF included."""
-        return encode_argument(self.verb, "verb") + b"\r\n"
+        return self._line
 
     @classmethod
     def parse(cls, argument: str) -> Self:
@@ -164,21 +169,10 @@ class Mail(Command):
 
     def encode(self) -> bytes:
         """Return the command line, CRLF included; the domain is written in ASCII where it can be."""
-        sender = self.sender
-        if not sender.isascii():
-            sender = check_reverse_path(sender, smtputf8=self.smtputf8)
-        line = f"MAIL FROM:<{sender}>"
-        if self.size is not None:
-            line += f" SIZE={self.size}"
-        if self.body is not None:
-            line += f" BODY={self.body.value}"
-        if self.smtputf8:
-            line += " SMTPUTF8"
-        if self.auth is not None:
-            line += f" AUTH={encode_xtext(self.auth) or '<>'}"
+        tail = "" if self.auth is None else f" AUTH={encode_xtext(self.auth) or '<>'}"
         if self.parameters:
-            line += encode_parameters(self.parameters)
-        return encode_argument(line, "MAIL") + b"\r\n"
+            tail += encode_parameters(self.parameters)
+        return _encode_mail(self.sender, self.size, self.body, self.smtputf8, tail)
 
     @classmethod
     def parse(cls, argument: str) -> Self:
@@ -224,6 +218,20 @@ class Mail(Command):
         return mail
 
 
+@functools.lru_cache(maxsize=256)  # many messages have few senders, and about as many octets
+def _encode_mail(sender: str, size: int | None, body: BodyType | None, smtputf8: bool, tail: str) -> bytes:
+    if not sender.isascii():
+        sender = check_reverse_path(sender, smtputf8=smtputf8)
+    line = f"MAIL FROM:<{sender}>"
+    if size is not None:
+        line += f" SIZE={size}"
+    if body is not None:
+        line += f" BODY={body.value}"
+    if smtputf8:
+        line += " SMTPUTF8"
+    return encode_argument(line + tail, "MAIL") + b"\r\n"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rcpt(Command):
     """Name one recipient (RFC 5321 §4.1.1.3); `recipient` is the forward-path without brackets."""
@@ -251,12 +259,17 @@ class Rcpt(Command):
         """Make the command from `TO:<path> parameters`."""
         plain = _match_plain_rcpt(argument)
         if plain and len(plain[1]) <= MAX_MAILBOX:
-            rcpt = object.__new__(cls)
-            _set(rcpt, "recipient", plain[1])
-            _set(rcpt, "parameters", {})
-            return rcpt
+            return cls.for_path(plain[1])
         recipient, tail = parse_forward_path(_after_keyword(argument, "TO:"))
         return cls(recipient=recipient, parameters=parse_parameters(tail) if tail else {})
+
+    @classmethod
+    def for_path(cls, path: str) -> Self:
+        """Make the command for a forward-path that has been checked, see `check_forward_path`."""
+        rcpt = object.__new__(cls)
+        _set(rcpt, "recipient", path)
+        _set(rcpt, "parameters", {})
+        return rcpt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

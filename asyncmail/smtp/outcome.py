@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import (
     AllRecipientsRefused,
@@ -30,8 +30,11 @@ class Status(enum.StrEnum):
     UNKNOWN = "unknown"  # the content was wholly written and no answer came: sending again may deliver twice
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientOutcome:
+# Looked up for each recipient of each message.
+_ACCEPTED, _REFUSED, _DEFERRED, _UNKNOWN = Status
+
+
+class RecipientOutcome(NamedTuple):
     """One recipient: `reply` decided the `status` at `stage`; None where the server gave no answer."""
 
     address: str
@@ -59,35 +62,30 @@ class Outcome:
     index: int | None = None
     tag: str = ""
 
-    def _with(self, status: Status) -> tuple[RecipientOutcome, ...]:
-        return tuple(recipient for recipient in self.recipients if recipient.status is status)
-
     @property
     def accepted(self) -> tuple[RecipientOutcome, ...]:
         """Recipients for whom the server took the message."""
-        return self._with(Status.ACCEPTED)
+        return tuple([each for each in self.recipients if each.status is _ACCEPTED])
 
     @property
     def refused(self) -> tuple[RecipientOutcome, ...]:
         """Recipients who will not get this message, however often it is sent."""
-        return self._with(Status.REFUSED)
+        return tuple([each for each in self.recipients if each.status is _REFUSED])
 
     @property
     def deferred(self) -> tuple[RecipientOutcome, ...]:
         """Recipients who did not get the message; it is safe to try again."""
-        return self._with(Status.DEFERRED)
+        return tuple([each for each in self.recipients if each.status is _DEFERRED])
 
     @property
     def unknown(self) -> tuple[RecipientOutcome, ...]:
         """Recipients who may or may not have got the message."""
-        return self._with(Status.UNKNOWN)
+        return tuple([each for each in self.recipients if each.status is _UNKNOWN])
 
     @property
     def ok(self) -> bool:
         """Whether every recipient was accepted."""
-        return self.error is None and all(
-            recipient.status is Status.ACCEPTED for recipient in self.recipients
-        )
+        return self.error is None and all([each.status is _ACCEPTED for each in self.recipients])
 
     def raise_for_refusals(self) -> None:
         """Raise what `send` would have raised, were partial success an error: nothing if every recipient was accepted.

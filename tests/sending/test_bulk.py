@@ -49,9 +49,11 @@ def parcels(count: int, taken: list[int] | None = None) -> Iterator[Parcel]:
 async def async_parcels(
     count: int, taken: list[int] | None = None, pause: float = 0
 ) -> AsyncIterator[Parcel]:
-    for each in parcels(count, taken):
+    for number in range(count):
         await anyio.sleep(pause)
-        yield each
+        if taken is not None:  # only now: while it waits, the run may end, and this one was not handed over
+            taken.append(number)
+        yield parcel(number)
 
 
 def source(kind: str, count: int, taken: list[int] | None = None) -> Iterable[Parcel] | AsyncIterable[Parcel]:

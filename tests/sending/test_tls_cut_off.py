@@ -27,8 +27,11 @@ MESSAGE = b"Subject: x\r\n\r\nx\r\n"
 
 @pytest.fixture(scope="module")
 def lonely_exim(exim: Exim, authority: Authority) -> Iterator[Exim]:
-    """An Exim whose processes serve nobody else; the other fixture skips where there is none."""
-    with run_exim(authority) as server:
+    """An Exim whose processes serve nobody else; the other fixture skips where there is none.
+
+    A process that delivered at once would keep the connection of a killed session open for a moment.
+    """
+    with run_exim(authority, settings={"queue_only": "true"}) as server:
         yield server
 
 
@@ -63,7 +66,7 @@ async def test_exim_is_killed_while_the_pool_is_idle(lonely_exim: Exim, client_t
     async with Mailer(url, connections=1, tls_context=client_tls) as mailer:
         for _ in range(3):
             outcome = await mailer.send(MESSAGE, sender="a@example.org", recipients=["b@example.com"])
-            assert [each.address for each in outcome.accepted] == ["b@example.com"]
+            assert outcome.ok, outcome
             kill_sessions(lonely_exim)
 
 

@@ -139,7 +139,7 @@ def test_parameters() -> None:
 
 def test_content_that_is_known_to_be_normalized_is_not_looked_at() -> None:
     content = b"one\r\n.two\r\n"
-    transaction = Transaction("", ["r@y.example"], content, is_normalized=True)
+    transaction = Transaction("", ["r@y.example"], content, is_checked=True)
     assert transaction.content is content
     found, client = pipeline("PIPELINING", transaction)
     write(found, client)
