@@ -16,7 +16,7 @@ from ..errors import (
     printable,
 )
 from ..sasl import decode_base64, find_timestamp
-from ..wire import Direction, Signal, Trace
+from ..wire import Direction, Signal, Trace, find_dot_line
 from .capabilities import Capabilities, parse_capabilities
 from .commands import Answer, Command, Retr
 from .events import (
@@ -45,7 +45,6 @@ _NEED_DATA: Final = Signal.NEED_DATA
 # The +OK in front of a message, of which nobody is told.
 _POSITIVE = re.compile(rb"\+OK(?:[ \t][^\r\n]*)?\r\n")
 _END = b"\r\n.\r\n"
-_WINDOW = 256  # octets to begin with: see `_find_dot_line`
 
 
 class ClientProtocol:
@@ -182,7 +181,7 @@ class ClientProtocol:
             if positive is None:
                 break
             begin = positive.end()
-            first_dot = _find_dot_line(data, begin - 2)
+            first_dot = find_dot_line(data, begin - 2)
             end = first_dot if data.startswith(b"\r\n", first_dot + 3) else data.find(_END, first_dot)
             if first_dot < 0 or end < 0:
                 break
@@ -304,7 +303,7 @@ class ClientProtocol:
         They do not end between CR and LF, nor where the end of the answer might begin.
         """
         data, start = self._data, self._start
-        first_dot = _find_dot_line(data, start)
+        first_dot = find_dot_line(data, start)
         if first_dot >= 0 and data.startswith(b"\r\n", first_dot + 3):
             self._start = first_dot + 5
             return data[start + self._overlap : first_dot + 2], True
@@ -396,24 +395,6 @@ class ClientProtocol:
         self._state = State.AUTHORIZATION
         self._capabilities = Capabilities()
         self._timestamp = None
-
-
-def _find_dot_line(data: bytes, start: int) -> int:
-    """Offset of the first CRLF at or behind `start` that a dot follows, or -1.
-
-    One octet is searched for tens of times as fast as three, and encoded content has no dots; where there are some,
-    ever larger parts are searched for all three.
-    """
-    window = _WINDOW
-    stop = start + window
-    while (found := data.find(b"\r\n.", start, stop)) < 0:
-        dot = data.find(b".", stop)
-        if dot < 0:
-            break
-        start = dot - 2
-        window *= 2
-        stop = dot + window
-    return found
 
 
 def _possible_end(tail: bytes) -> int:

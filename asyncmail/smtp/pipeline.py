@@ -208,9 +208,7 @@ class Transaction:
             accepted = [
                 _recipient_outcome((address, _ACCEPTED, final_reply, _CONTENT)) for address in self.recipients
             ]
-            return Outcome(
-                sender=self.sender, recipients=tuple(accepted), index=self.index, tag=self.tag
-            )
+            return Outcome(sender=self.sender, recipients=tuple(accepted), index=self.index, tag=self.tag)
         mail = self._mail_reply
         if mail is not None and mail.code >= 300:
             status = _status(mail)

@@ -5,7 +5,7 @@ Pure: nothing here knows a command, a state or a socket.
 
 from .arguments import encode_argument
 from .buffer import ReceiveBuffer
-from .dots import DotStuffer, DotUnstuffer
+from .dots import DotStuffer, DotUnstuffer, find_dot_line
 from .newlines import BareNewlines, NewlineNormalizer, has_bare_newline, normalize_newlines
 from .signals import Signal
 from .trace import Direction, Trace
@@ -23,6 +23,7 @@ __all__ = [
     "decode_xtext",
     "encode_argument",
     "encode_xtext",
+    "find_dot_line",
     "has_bare_newline",
     "normalize_newlines",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from email import message_from_bytes, policy
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -95,12 +96,13 @@ class Letter:
 
 def deliveries(maildir: Maildir, ids: set[str]) -> Counter[tuple[str, str, str]]:
     """What was delivered of these messages: id, reverse-path, forward-path."""
-    found: Counter[tuple[str, str, str]] = Counter()
-    for content in maildir.contents():
-        message = message_from_bytes(content, policy=policy.compat32)
-        if message["X-Id"] in ids:
-            found[message["X-Id"], message["Return-Path"], message["Delivered-To"]] += 1
-    return found
+    return Counter([each for each in map(read_delivery, maildir.contents()) if each[0] in ids])
+
+
+@cache  # what earlier tests left is looked at again and again
+def read_delivery(content: bytes) -> tuple[str, str, str]:
+    message = message_from_bytes(content, policy=policy.compat32)
+    return message["X-Id"], message["Return-Path"], message["Delivered-To"]
 
 
 def make_mailer(server: Exim | Postfix, limits: PoolLimits, client_tls: ssl.SSLContext) -> Mailer:

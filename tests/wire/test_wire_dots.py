@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncmail.wire import DotStuffer, DotUnstuffer
+from asyncmail.wire import DotStuffer, DotUnstuffer, find_dot_line
 
 contents = st.text("a.\r\n", max_size=30).map(str.encode) | st.binary(max_size=30)
 
@@ -135,3 +135,14 @@ def test_content_without_an_end_is_not_finished() -> None:
 def test_nothing_to_unstuff_is_searched_once_and_copied_once() -> None:
     content = b"line\r\n" * 100
     assert DotUnstuffer().take(b"DATA\r\n" + content + b".\r\nQUIT\r\n", 6) == (content, 609)
+
+
+@given(
+    st.lists(st.sampled_from([b"x" * 100, b"." * 300, b"\r\n", b"\r\n.", b"a.b", b"\n."]), max_size=40),
+    st.integers(0, 600),
+)
+def test_a_line_that_begins_with_a_dot_is_found_as_a_plain_search_finds_it(
+    pieces: list[bytes], start: int
+) -> None:
+    data = b"".join(pieces)
+    assert find_dot_line(data, start) == data.find(b"\r\n.", start)
