@@ -85,7 +85,7 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """Whether every recipient was accepted."""
-        return self.error is None and all([each.status is _ACCEPTED for each in self.recipients])
+        return self.error is None and len(self.accepted) == len(self.recipients)
 
     def raise_for_refusals(self) -> None:
         """Raise what `send` would have raised, were partial success an error: nothing if every recipient was accepted.
