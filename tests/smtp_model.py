@@ -36,6 +36,8 @@ class Behaviour:
     """DATA without recipients is answered 354."""
     cannot_follow: bool = False
     """MAIL is answered 503 while the client has not heard what became of the content before it."""
+    is_hasty: bool = False
+    """Content behind DATA may be refused before its end, to which it is read all the same."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ModelServer:
         self._last_mail = ""  # accepted or not
         self._recipients: list[str] = []
         self._in_content = False
+        self._is_refused = False  # the content that is being read
         self._chunk: tuple[int, bool] | None = None
         self._chunks = b""
         self._serial = 0
@@ -152,11 +155,20 @@ class ModelServer:
         else:
             found, end, rest = self._input.partition(b"\r\n.\r\n")
             if not end:
+                if self.behaviour.is_hasty and self._input and self._recipients and not self._is_refused:
+                    self._is_refused = True
+                    for _ in self._recipients if self.behaviour.lmtp else "x":
+                        if not self.closed:
+                            self._say("CONTENT", self._last_mail, self.choose([452, 552, 552, 554, 421]))
                 return False
             content = b"\r\n".join(each.removeprefix(b".") for each in bytes(found).split(b"\r\n")) + b"\r\n"
         self._input = rest
         self._in_content = False
-        self._take(content)
+        if self._is_refused:
+            self._is_refused = False
+            self._forget()
+        else:
+            self._take(content)
         return True
 
     def _read_chunk(self, size: int, last: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from ..errors import (
@@ -80,6 +81,7 @@ __all__ = ["SMTPClient", "SMTPOptions", "fit", "parse_server"]
 
 
 _GOODBYE_SECONDS = 5.0  # for the answer to a QUIT that nobody waits for
+_PIECE = 1_048_576  # octets of content that are encoded at a time
 _REST_SECONDS = 1.0  # for the rest of what a server begins to say unasked
 
 # Refusals that say nothing of the credentials (RFC 4954 §6, RFC 5321 §4.2.1): change over, syntax, too weak, encrypt.
@@ -583,8 +585,11 @@ class SMTPClient:
             reply = await self._command(Data())
             if not reply.is_intermediate:
                 raise ContentRefused(reply, command="DATA")
-            self.protocol.send_content(content)
-            self.protocol.end_content()
+            with suppress(ConnectionLost):  # the server may have said why
+                for begin in range(0, len(content), _PIECE):
+                    self.protocol.send_content(content[begin : begin + _PIECE])
+                    await self._live.flush(self._patience())
+                self.protocol.end_content()
             return await self._content_answer()
 
     async def bdat(self, chunk: bytes, *, last: bool = False) -> Reply:

@@ -170,7 +170,7 @@ class Connection(Generic[EventT_co]):
 
         Args:
             handle: called when the protocol object has received a segment, to take its events.
-            more: called after that; False ends the conversation.
+            more: called after that, and when a large output has been written; False ends the conversation.
             patience: called for the seconds that the peer may take now, for a segment or to take data.
 
         Raises:
@@ -200,9 +200,12 @@ class Connection(Generic[EventT_co]):
             await self.flush(patience())
             while goes_on:
                 await self.stream.converse(respond, seconds=patience)
-                if held:
+                while held:
                     await self._write(held, patience())
                     held = []
+                    if goes_on:  # with what had to wait for that
+                        goes_on = more()
+                        held = protocol.data_to_send()
         except TimeoutError as error:
             failure = self._timeout(error, patience())
             self.give_up()

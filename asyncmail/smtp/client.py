@@ -75,6 +75,7 @@ class ClientProtocol:
         "_at_eof",
         "_chunk",
         "_chunk_left",
+        "_content_begun",
         "_content_octets",
         "_failure",
         "_in_flight",
@@ -120,6 +121,7 @@ class ClientProtocol:
         self._chunk_left = 0
         self._unasked = False  # what is read next had come before anything asked for it
         self._content_octets = 0
+        self._content_begun = False  # some of it was sent, and its end was not
         self._stuffer = DotStuffer()
         self._normalizer = NewlineNormalizer()
         self._at_eof = False
@@ -279,6 +281,8 @@ class ClientProtocol:
             self._sender_accepted = False
             self._accepted = []
         elif kind is EndOfContent or kind is Bdat or kind is Rset:
+            if self._content_begun and code < 300:
+                raise RemoteProtocolError(f"the content was answered {reply} before its end")
             ends_content = kind is EndOfContent or (isinstance(command, Bdat) and command.last)
             if self.lmtp and self._accepted and ends_content:
                 recipient = self._accepted[self._answered]
@@ -307,7 +311,7 @@ class ClientProtocol:
         answer = Answer.POSITIVE if code < 300 else Answer.INTERMEDIATE if code < 400 else Answer.NEGATIVE
         state = self._state = CLIENT_ANSWERS.get((self._state, kind, answer), self._state)
         if state is ClientState.CONTENT:
-            if not self._accepted:
+            if not self._accepted and not self._content_begun:
                 self._state = ClientState.LONE_DOT
         elif state is ClientState.SENDER or state is ClientState.RECIPIENTS:
             if not self._sender_accepted:
@@ -391,6 +395,9 @@ class ClientProtocol:
             LocalProtocolError: no content is due, or more than BDAT announced.
         """
         if self._state is ClientState.CONTENT:
+            if not self._content_begun:
+                self._content_begun = True
+                self._put_in_flight((_END_OF_CONTENT,))  # some servers refuse content in the middle
             self._content_octets += len(chunk)
             data = self._stuffer.encode(chunk if is_normalized else self._normalizer.feed(chunk))
             if data:
@@ -424,7 +431,10 @@ class ClientProtocol:
             self.trace(Direction.SENT, f"<{self._content_octets} octets of content>")
             self.trace(Direction.SENT, ".")
         self._content_octets = 0
-        self._put_in_flight((_END_OF_CONTENT,))
+        if self._content_begun:
+            self._content_begun = False
+        else:
+            self._put_in_flight((_END_OF_CONTENT,))
         self._state = state
 
     def _end_chunk(self, command: Bdat) -> None:

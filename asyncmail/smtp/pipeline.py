@@ -267,6 +267,8 @@ class Pipeline(Generic[TransactionT]):
         window: transactions that may be without answer at the same time.
         window_octets: content that may be without answer at the same time, in octets.
         chunking: use BDAT where the server offers it.
+        piece_octets: content that is added to the output at a time behind DATA, in octets; what is left follows with
+            the next calls of `advance`, to be made when the output has been written.
         refusals: transactions without an accepted recipient after which the server may drop the session: so many at
             most are without answer, as each could be one, and none is begun once there have been so many.
     """
@@ -278,6 +280,7 @@ class Pipeline(Generic[TransactionT]):
         window: int = 64,
         window_octets: int = 1_048_576,
         chunking: bool = True,
+        piece_octets: int = 1_048_576,
         refusals: int | None = None,
     ) -> None:
         self.outcomes: list[tuple[TransactionT, Outcome]] = []
@@ -295,6 +298,8 @@ class Pipeline(Generic[TransactionT]):
         self._window = window if refusals is None else min(window, refusals)
         self._refusals_left = refusals
         self._window_octets = window_octets
+        self._piece_octets = piece_octets
+        self._content_left = 0  # octets of content that has been begun
         self._queue: deque[TransactionT] = deque()
         self._unanswered: deque[TransactionT] = deque()  # begun, oldest first
         self._octets = 0  # content of the unanswered
@@ -334,6 +339,9 @@ class Pipeline(Generic[TransactionT]):
     def advance(self) -> None:
         """Add to the protocol's output whatever may be sent now."""
         protocol = self._protocol
+        if self._content_left and protocol.state is ClientState.CONTENT and not self.is_closing:
+            assert self._writing is not None
+            self._write_piece(self._writing)
         while self._writing is not None or (self._queue and self._fits):
             if self.is_closing or not protocol.can_send or protocol.state in _ENDED:
                 return
@@ -440,15 +448,30 @@ class Pipeline(Generic[TransactionT]):
             self.complaint = reply
 
     def _write_content(self, transaction: TransactionT) -> None:
-        protocol = self._protocol
-        if protocol.state is ClientState.CONTENT:
-            protocol.send_content(transaction.content, is_normalized=True)
-        elif protocol.state is not ClientState.LONE_DOT:
+        state = self._protocol.state
+        if state is ClientState.CONTENT:
+            self._content_left = len(transaction.content)
+        elif state is not ClientState.LONE_DOT:
             return
         # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).
-        protocol.end_content()
         transaction._due += 1
-        self._content_written(transaction)
+        self._write_piece(transaction)
+
+    def _write_piece(self, transaction: TransactionT) -> None:
+        protocol = self._protocol
+        left = self._content_left
+        if left:
+            content = transaction.content
+            if left > self._piece_octets or left < len(content):
+                begin = len(content) - left
+                content = content[begin : begin + self._piece_octets]
+            protocol.send_content(content, is_normalized=True)
+            self._content_left = left - len(content)
+        if not self._content_left:
+            protocol.end_content()
+            self._content_written(transaction)
+            if len(transaction._answers) == transaction._due:  # refused in the middle
+                self._decide(transaction)
 
     def _decide(self, transaction: TransactionT) -> None:
         self._unanswered.popleft()
@@ -484,7 +507,7 @@ class Pipeline(Generic[TransactionT]):
             failed_early = said_goodbye or transaction._came_too_early
             if failed_early and not transaction._content_replies:
                 self.unsent.append(transaction)
-            elif transaction._is_refused or 0 < transaction._end <= left:
+            elif transaction._is_refused or transaction._content_replies or 0 < transaction._end <= left:
                 self.outcomes.append((transaction, transaction._outcome(error)))
             else:
                 self.unsent.append(transaction)
@@ -492,4 +515,4 @@ class Pipeline(Generic[TransactionT]):
         self._unanswered.clear()
         self._queue.clear()
         self._writing = None
-        self._octets = self._recipients = 0
+        self._octets = self._recipients = self._content_left = 0

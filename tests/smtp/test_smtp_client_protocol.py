@@ -561,11 +561,20 @@ def test_a_reply_with_nothing_in_flight_ends_the_session(octets: bytes) -> None:
 def test_421_in_the_middle_of_the_content() -> None:
     client = in_content(session())
     client.send_content(b"abc")
-    assert heard(client, b"421 bye\r\n") == [UnsolicitedReply(Reply(421, "bye"))]
-    with pytest.raises(LocalProtocolError):
-        client.send_content(b"def")
-    with pytest.raises(LocalProtocolError):
-        client.end_content()
+    assert client.awaiting is Awaiting.END_OF_CONTENT
+    assert heard(client, b"421 bye\r\n") == [ReplyReceived(EndOfContent(), Reply(421, "bye"))]
+    client.send_content(b"def\r\n")
+    client.end_content()
+    assert sent(client) == b"abcdef\r\n.\r\n"
+    assert client.in_flight == ()
+
+
+def test_no_server_takes_content_before_its_end() -> None:
+    client = in_content(session())
+    client.send_content(b"abc")
+    client.receive_data(b"250 taken\r\n")
+    with pytest.raises(RemoteProtocolError, match="before its end"):
+        client.next_event()
 
 
 @pytest.mark.parametrize("state", [state for state in C if state is not C.CLOSED])

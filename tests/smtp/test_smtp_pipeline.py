@@ -123,6 +123,74 @@ def test_chunks_are_used_only_if_wanted() -> None:
     assert write(found, client).endswith(b"DATA\r\n")
 
 
+def test_large_content_is_added_piece_by_piece() -> None:
+    found = Pipeline(client := session("PIPELINING"), piece_octets=4)
+    found.submit(message("a", content=b"one\r\n.two\r\n"))
+    write(found, client)
+    client.receive_data(OK * 2 + b"354 go\r\n")
+    found.handle(client.next_events())
+    pieces = [sent(client)]
+    while found._content_left:
+        found.advance()
+        pieces.append(sent(client))
+    assert pieces == [b"one\r", b"\n..tw", b"o\r\n.\r\n"]
+    assert hear(found, client, OK) == b""
+    assert decided(found) == [("a", [ACCEPTED])]
+
+
+def begun(*messages: Transaction) -> tuple[Pipeline, ClientProtocol]:
+    """A pipeline of which the first piece of content is out."""
+    found = Pipeline(client := session("PIPELINING"), piece_octets=4)
+    for each in messages:
+        found.submit(each)
+    write(found, client)
+    client.receive_data(OK * 2 + b"354 go\r\n")
+    found.handle(client.next_events())
+    assert sent(client) == b"hell"
+    return found, client
+
+
+def test_content_refused_in_the_middle_is_sent_to_its_end() -> None:
+    found, client = begun(message("a"), message("b"))
+    assert hear(found, client, b"552 too large\r\n") == b"o\r\n.\r\n" + ENVELOPE_B + b"DATA\r\n"
+    assert decided(found) == [("a", [REFUSED])]
+    client.receive_data(OK * 2 + b"354 go\r\n")
+    found.handle(client.next_events())
+    found.advance()
+    assert sent(client) == b"hello\r\n.\r\n"
+    assert hear(found, client, OK) == b""
+    assert decided(found) == [("a", [REFUSED]), ("b", [ACCEPTED])]
+
+
+def test_content_refused_in_the_middle_is_refused_though_the_connection_is_lost() -> None:
+    found, client = begun(message("a"))
+    client.receive_data(b"552 too large\r\n")
+    found.handle(client.next_events())
+    found.abandon(LOST)
+    assert decided(found) == [("a", [REFUSED])]
+    assert found.unsent == []
+
+
+def test_content_cut_off_in_the_middle_is_unsent() -> None:
+    found, client = begun(first := message("a"), second := message("b"))
+    found.abandon(LOST)
+    assert found.outcomes == []
+    assert found.unsent == [first, second]
+    assert client.in_flight
+
+
+def test_421_in_the_middle_of_content() -> None:
+    found, client = begun(message("a"), second := message("b"))
+    client.receive_data(b"421 going down\r\n")
+    found.handle(client.next_events())
+    assert found.is_closing
+    found.advance()
+    assert sent(client) == b""
+    found.abandon(LOST)
+    assert decided(found) == [("a", [DEFERRED])]
+    assert found.unsent == [second]
+
+
 def test_parameters() -> None:
     transaction = Transaction(
         "j\u00fcrgen@x.example", ["r@y.example"], b"four", eight_bit=True, smtputf8=True, tag="t", index=7

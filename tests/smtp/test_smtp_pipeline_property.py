@@ -42,6 +42,7 @@ behaviours = st.builds(
     keeps_transaction=st.booleans(),
     goes_on=st.booleans(),
     cannot_follow=st.sampled_from([False, False, True]),
+    is_hasty=st.sampled_from([False, False, True]),
 )
 contents = st.sampled_from(
     [b"", b"\r\n", b".\r\n", b"x\r\n", b"no end", b"\r\n.\r\nMAIL FROM:<>\r\n", b"bare\nLF\rCR\r\n", b"x" * 300]
@@ -139,7 +140,12 @@ def worlds(draw: st.DrawFn, data: st.DataObject) -> World:
         keywords += " CHUNKING"
     client = session(keywords, lmtp=behaviour.lmtp)
     window = draw(st.sampled_from([1, 2, 64]))
-    pipeline = Pipeline(client, window=window, window_octets=draw(st.sampled_from([1, 500, 1_048_576])))
+    pipeline = Pipeline(
+        client,
+        window=window,
+        window_octets=draw(st.sampled_from([1, 500, 1_048_576])),
+        piece_octets=draw(st.sampled_from([20, 1_048_576])),
+    )
     cuts = st.one_of(st.just(1_000_000), st.integers(0, 1500))
     server = ModelServer(behaviour, lambda codes: data.draw(st.sampled_from(codes)))
     return World(data, server, client, pipeline, draw(cuts), draw(cuts))
