@@ -49,3 +49,10 @@ def test_the_table(program: Callable[[str], str]) -> None:
 
 def test_costs_of_the_core() -> None:
     assert "100,000 recipients" in run("core.py")
+
+
+def test_where_the_time_goes(program: Callable[[str], str]) -> None:
+    program("smtp-sink")
+    table = run("where.py", "send-1")
+    for text in ("(send-1)", "SMTP: commands, replies, states, transactions", "event loop"):
+        assert text in table

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 async def send(options: Namespace) -> Measured:
     recipients = make_recipients(1)
-    content = make_content(options.octets)
+    content = make_content(options.octets) + b".dotted\r\n"  # so that it is not sent as it is
     async with Mailer(f"smtp://{HOST}:{options.port}", connections=1) as mailer:
         await mailer.send(Parcel(make_content(1000), SENDER, recipients))
         before = mark_peak()
