@@ -43,7 +43,7 @@ def check_reverse_path(text: str, *, smtputf8: bool = False) -> str:
 
     RFC 5321 §4.1.1.2, RFC 6531 §3.3.
     """
-    return text if not text or is_plain_path(text) else _check_mailbox(text, smtputf8)
+    return text if is_plain_path(text) or text == "" else _check_mailbox(text, smtputf8)
 
 
 def check_forward_path(text: str, *, smtputf8: bool = False) -> str:

@@ -19,7 +19,16 @@ from ..errors import (
     TLSRequired,
     URLError,
 )
-from ..net import MailProtocol, ServerURL, TLSMode, connect, default_context, now
+from ..net import (
+    AnyIOStream,
+    ByteStream,
+    MailProtocol,
+    ServerURL,
+    TLSMode,
+    connect,
+    default_context,
+    now,
+)
 from ..pop3 import (
     Apop,
     Auth,
@@ -69,7 +78,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
-    from ..net import ByteStream
+    from anyio.abc import ByteStream as AnyByteStream
+
     from ..pop3 import ClientEvent
     from ..sasl import ClientMechanism, Credentials
     from ..wire import Trace
@@ -124,7 +134,8 @@ class POP3Client:
 
     Args:
         server: `pop3://`, `pop3+starttls://` or `pop3s://` URL, or the name of a host.
-        stream: a connected stream to use instead of connecting, such as a tunnel.
+        stream: a connected stream to use instead of connecting, such as a tunnel: one of `asyncmail.net`, or any
+            `anyio.abc.ByteStream`.
         options: see `POP3Options`.
 
     Raises:
@@ -135,7 +146,11 @@ class POP3Client:
     """
 
     def __init__(
-        self, server: str | ServerURL, *, stream: ByteStream | None = None, **options: Unpack[POP3Options]
+        self,
+        server: str | ServerURL,
+        *,
+        stream: ByteStream | AnyByteStream | None = None,
+        **options: Unpack[POP3Options],
     ) -> None:
         check_options("POP3Client", POP3Options, options)
         self._url = _parse_server(server)
@@ -143,7 +158,7 @@ class POP3Client:
         timeouts = options.get("timeouts", POP3Timeouts())
         self._timeouts = timeouts if isinstance(timeouts, POP3Timeouts) else POP3Timeouts.all(timeouts)
         self._credentials = credentials_for(self._url, options.get("username"), options.get("password"))
-        self._stream = stream
+        self._stream = stream if stream is None or isinstance(stream, ByteStream) else AnyIOStream(stream)
         self._protocol = ClientProtocol(limits=options.get("limits"), trace=options.get("trace"))
         self._session: Session | None = None
         self._octets: dict[int, int] = {}  # sizes, as far as LIST told them

@@ -140,7 +140,11 @@ class Session:
             stage = self.protocol.stage
             raise ConnectionLost("the server closed the connection", in_flight=in_flight, stage=stage)
         if isinstance(event, UnsolicitedResponse):
-            raise ConnectionLost(f"the server ended the session: {event.response}")
+            raise ConnectionLost(
+                f"the server ended the session: {event.response}",
+                stage=self.protocol.stage,
+                cure="open a new one",
+            )
         return event
 
 

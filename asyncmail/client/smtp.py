@@ -27,7 +27,17 @@ from ..errors import (
     URLError,
 )
 from ..message import prepare, to_7bit
-from ..net import Connection, MailProtocol, ServerURL, TLSMode, connect, default_context, now
+from ..net import (
+    AnyIOStream,
+    ByteStream,
+    Connection,
+    MailProtocol,
+    ServerURL,
+    TLSMode,
+    connect,
+    default_context,
+    now,
+)
 from ..sasl import choose, decode_base64
 from ..smtp import (
     Auth,
@@ -72,8 +82,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from anyio.abc import ByteStream as AnyByteStream
+
     from ..message import Addresses, AddressLike, MessageLike, Parcel
-    from ..net import ByteStream
     from ..smtp.pipeline import TransactionT
     from ..wire import Trace
 
@@ -164,7 +175,8 @@ class SMTPClient:
 
     Args:
         server: `smtp://`, `smtp+starttls://`, `smtps://`, `lmtp://` or `lmtp+unix://` URL.
-        stream: a connected stream to use instead of connecting, such as a tunnel.
+        stream: a connected stream to use instead of connecting, such as a tunnel: one of `asyncmail.net`, or any
+            `anyio.abc.ByteStream`.
         options: see `SMTPOptions`.
 
     Raises:
@@ -174,7 +186,11 @@ class SMTPClient:
     """
 
     def __init__(
-        self, server: str | ServerURL, *, stream: ByteStream | None = None, **options: Unpack[SMTPOptions]
+        self,
+        server: str | ServerURL,
+        *,
+        stream: ByteStream | AnyByteStream | None = None,
+        **options: Unpack[SMTPOptions],
     ) -> None:
         check_options("SMTPClient", SMTPOptions, options)
         self._url = parse_server(server)
@@ -182,7 +198,7 @@ class SMTPClient:
         timeouts = options.get("timeouts", SMTPTimeouts())
         self._timeouts = timeouts if isinstance(timeouts, SMTPTimeouts) else SMTPTimeouts.all(timeouts)
         self._patience_for = {awaiting: self._timeouts.of(awaiting) for awaiting in Awaiting}  # seconds
-        self._stream = stream
+        self._stream = stream if stream is None or isinstance(stream, ByteStream) else AnyIOStream(stream)
         self._has_begun = False
         self._credentials = credentials_for(self._url, options.get("username"), options.get("password"))
         self.protocol: ClientProtocol = ClientProtocol(
@@ -692,7 +708,9 @@ def _end_of_session(event: ClientEvent) -> MailError:
             stage=event.in_flight[0].stage if event.in_flight else None,
         )
     if event.reply.code == 421:
-        return ConnectionLost(f"the server ended the session: {event.reply}")
+        return ConnectionLost(
+            f"the server ended the session: {event.reply}", stage=Stage.COMMAND, cure="open a new one"
+        )
     return RemoteProtocolError(f"nothing had asked for the reply {event.reply}")
 
 

@@ -108,11 +108,8 @@ class Envelope:
                 local_part, at, domain = path.rpartition("@")
                 unique.setdefault(f"{local_part}{at}{domain.lower()}", path)
             paths = list(unique.values())
-        sender = check_reverse_path(self.sender, smtputf8=True)
-        if sender is not self.sender:
-            object.__setattr__(self, "sender", sender)
-        if (recipients := tuple(paths)) != self.recipients:
-            object.__setattr__(self, "recipients", recipients)
+        object.__setattr__(self, "sender", check_reverse_path(self.sender, smtputf8=True))
+        object.__setattr__(self, "recipients", tuple(paths))
 
     @classmethod
     def _checked(cls, sender: str, recipients: tuple[str, ...]) -> Self:
@@ -226,7 +223,7 @@ def make_envelope(sender: AddressLike, recipients: Addresses) -> Envelope:
     # What most are has been checked with one look.
     if isinstance(recipients, _SEVERAL) and len(recipients) == 1:
         (recipient,) = recipients
-        if isinstance(recipient, str) and is_plain_path(recipient):
+        if type(recipient) is str and is_plain_path(recipient):
             return Envelope._checked(check_reverse_path(path, smtputf8=True), (recipient,))
     return Envelope(sender=path, recipients=addr_specs(recipients))
 

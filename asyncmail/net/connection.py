@@ -282,10 +282,11 @@ class Connection(Generic[EventT_co]):
         if self._busy:
             raise BusyError(
                 "another task is using this session",
+                stage=self.protocol.stage,
                 cure="give each task its own, or use a Mailer or Fetcher",
             )
         if not self.is_usable:
-            raise ClosedError("the session has ended", cure="open a new one")
+            raise ClosedError("the session has ended", stage=self.protocol.stage, cure="open a new one")
         self._busy = True
         try:
             yield

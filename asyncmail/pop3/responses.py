@@ -7,7 +7,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from ..errors import RemoteProtocolError, printable, quoted
+from ..errors import InputError, RemoteProtocolError, printable, quoted
 from ..wire import encode_argument
 
 __all__ = ["Response", "ResponseCode", "Status", "parse_response"]
@@ -51,7 +51,7 @@ class Response:
         code: a response code in capitals and without brackets, empty if there is none.
 
     Raises:
-        ValueError: `text` holds control characters, or `code` is none.
+        InputError: `text` holds control characters, or `code` is none.
 
     RFC 1939 §3, RFC 2449 §8
     """
@@ -62,9 +62,13 @@ class Response:
 
     def __post_init__(self) -> None:
         if _CONTROL.search(self.text):
-            raise ValueError(f"response text holds control characters: {quoted(self.text)}")
+            raise InputError(
+                f"response text holds control characters: {quoted(self.text)}", cure="remove them"
+            )
         if self.code and not _CODE.fullmatch(f"[{self.code}]"):
-            raise ValueError(f"{quoted(self.code)} is not a response code")
+            raise InputError(
+                f"{quoted(self.code)} is not a response code", cure="write it in capitals, without brackets"
+            )
 
     @property
     def is_positive(self) -> bool:

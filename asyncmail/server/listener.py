@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionLimits", "MailServer", "Session"]
 
+_logger = logging.getLogger("asyncmail.server")
+
 _REFUSAL_SECONDS = 5.0
+_MOST_REFUSALS = 64  # under way at a time
+_HANDSHAKE_SECONDS = 30.0  # that a client may take for implicit TLS
 _GOODBYE_SECONDS = 1.0  # for sessions that did not end by themselves
 
 
@@ -56,6 +61,27 @@ class Session(Protocol):
     def abort(self) -> None:
         """End now."""
         ...
+
+
+class _Handshake:
+    """What comes before a session with implicit TLS; it counts as one."""
+
+    def __init__(self, stream: ByteStream, context: ssl.SSLContext | None) -> None:
+        self._stream = stream
+        self._context = context
+
+    async def run(self) -> None:
+        assert self._context is not None
+        try:
+            await self._stream.start_tls(self._context, server_side=True, deadline=now() + _HANDSHAKE_SECONDS)
+        except (MailError, TimeoutError) as error:
+            _logger.debug("%s: %s", self._stream.peer, error)
+
+    async def shut_down(self) -> None:
+        self._stream.abort()
+
+    def abort(self) -> None:
+        self._stream.abort()
 
 
 class MailServer:
@@ -99,6 +125,7 @@ class MailServer:
         self._has_begun = False
         self._sessions: dict[Session, BackgroundTask] = {}
         self._hosts: Counter[str] = Counter()
+        self._refused: set[ByteStream] = set()  # and about to be told so
         self._closing = False
         self._all_ended: anyio.Event | None = None
 
@@ -156,9 +183,7 @@ class MailServer:
             raise LocalProtocolError("a server starts once", cure="make another one")
         self._has_begun = True
         try:
-            self._listener = await listen(
-                self._accept, host=self._host, port=self._port, path=self._path, tls_context=self._tls_context
-            )
+            self._listener = await listen(self._accept, host=self._host, port=self._port, path=self._path)
         except BaseException:
             self._has_begun = False
             raise
@@ -188,6 +213,8 @@ class MailServer:
         for session, task in list(self._sessions.items()):
             session.abort()
             task.cancel()
+        for stream in self._refused:
+            stream.abort()
 
     async def _shut_down_sessions(self) -> None:
         async with anyio.create_task_group() as group:
@@ -208,13 +235,20 @@ class MailServer:
         ):
             await self._refuse(stream)
             return
-        session = self._make_session(stream)
-        self._sessions[session] = current_task()
         self._hosts[host] += 1
+        session: Session = _Handshake(stream, self._tls_context)
         try:
+            if self._tls_context is not None:
+                self._sessions[session] = current_task()
+                await session.run()
+                del self._sessions[session]
+                if stream.tls is None:
+                    return
+            session = self._make_session(stream)
+            self._sessions[session] = current_task()
             await session.run()
         finally:
-            del self._sessions[session]
+            self._sessions.pop(session, None)
             self._hosts[host] -= 1
             if not self._hosts[host]:
                 del self._hosts[host]
@@ -223,8 +257,17 @@ class MailServer:
                 self._all_ended = None
 
     async def _refuse(self, stream: ByteStream) -> None:
+        if len(self._refused) >= _MOST_REFUSALS:  # who floods a server gets no answers
+            stream.abort()
+            return
+        self._refused.add(stream)
+        deadline = now() + _REFUSAL_SECONDS
         try:
-            await stream.send([self._refusal], deadline=now() + _REFUSAL_SECONDS)
+            if self._tls_context is not None:
+                await stream.start_tls(self._tls_context, server_side=True, deadline=deadline)
+            await stream.send([self._refusal], deadline=deadline)
             await stream.aclose()
         except (MailError, TimeoutError):
             stream.abort()
+        finally:
+            self._refused.discard(stream)

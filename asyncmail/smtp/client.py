@@ -194,7 +194,12 @@ class ClientProtocol:
     @property
     def has_more(self) -> bool:
         """Whether `next_events` has something more to tell without further octets: an event, or what went wrong."""
-        return self._failure is not None or bool(self._lines) or self._at_eof
+        return (
+            bool(self._lines)
+            or self._at_eof
+            or self._failure is not None
+            or len(self._partial_line) > self._longest
+        )
 
     def next_events(self, most: int = sys.maxsize) -> list[ClientEvent]:
         """Return all that can be told of what the server did, oldest first; at most so many events.
@@ -346,6 +351,8 @@ class ClientProtocol:
         Raises:
             LocalProtocolError: one is not legal now; none was added.
         """
+        if not commands:
+            return
         state = _state_after(self._state, tuple(map(type, commands)))
         if state is None or not self.can_send or (len(commands) > 1 and not self.extensions.pipelining):
             raise self._refusal(commands)
@@ -355,7 +362,7 @@ class ClientProtocol:
         if self.trace is not None:
             for command in commands:
                 self.trace(Direction.SENT, str(command))
-        if state is ClientState.CHUNK and commands:
+        if state is ClientState.CHUNK:
             chunk = commands[-1]
             assert isinstance(chunk, Bdat)
             self._chunk = chunk

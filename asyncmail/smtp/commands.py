@@ -59,8 +59,9 @@ class UnknownCommand(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """Base of all commands.
+    """Base of all commands; the class body says what they have in common:
 
+    `verb`: the first word of its line.
     `ends_group`: nothing may be sent behind it until it is answered (RFC 2920 §3.1).
     `stage`: the part of a session that it belongs to.
     """
@@ -218,7 +219,7 @@ class Mail(Command):
         return mail
 
 
-@functools.lru_cache(maxsize=256)  # many messages have few senders, and about as many octets
+@functools.lru_cache(maxsize=256, typed=True)  # many messages have few senders, and about as many octets
 def _encode_mail(sender: str, size: int | None, body: BodyType | None, smtputf8: bool, tail: str) -> bytes:
     if not sender.isascii():
         sender = check_reverse_path(sender, smtputf8=smtputf8)

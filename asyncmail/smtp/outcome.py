@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ..errors import (
     AllRecipientsRefused,
@@ -34,7 +34,8 @@ class Status(enum.StrEnum):
 _ACCEPTED, _REFUSED, _DEFERRED, _UNKNOWN = Status
 
 
-class RecipientOutcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecipientOutcome:
     """One recipient: `reply` decided the `status` at `stage`; None where the server gave no answer."""
 
     address: str

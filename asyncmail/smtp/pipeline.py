@@ -7,7 +7,7 @@ transactions follow each other without waiting (RFC 2920 §3.1, RFC 3030). Witho
 from __future__ import annotations
 
 from collections import deque
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..address import check_forward_path, check_reverse_path
@@ -21,7 +21,7 @@ from .splitting import takes_no_more
 from .states import ClientState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .client import ClientProtocol
     from .events import ClientEvent
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "Transaction"]
 
-# Half the time of calling the class.
-_recipient_outcome: Callable[[tuple[str, Status, Reply | None, Stage]], RecipientOutcome] = partial(
-    tuple.__new__, RecipientOutcome
-)
 _DATA = Data()
 _RSET = Rset()
 _ACCEPTED = Status.ACCEPTED
@@ -117,7 +113,13 @@ class Transaction:
         return f"<Transaction of {len(self.content)} octets for {len(self.recipients)}>"
 
     def narrow(self, recipients: Sequence[str]) -> None:
-        """Let what is sent next be for these recipients, which must be some of its own."""
+        """Let what is sent next be for these recipients, which must be some of its own.
+
+        Raises:
+            AddressSyntaxError: one is not even an address.
+        """
+        for recipient in recipients:
+            check_forward_path(recipient, smtputf8=True)
         self._rcpts = list(map(Rcpt.for_path, recipients))
         self.recipients = recipients
         self._answers = []  # those of an earlier attempt were to others
@@ -201,12 +203,12 @@ class Transaction:
             sender=self.sender, recipients=tuple(recipients), error=error, index=self.index, tag=self.tag
         )
 
-    def _outcome(self, error: MailError | None = None) -> Outcome:
+    def _outcome(self, error: MailError | None = None, unanswered: Status = Status.UNKNOWN) -> Outcome:
         """The outcome by the answers that came; `error` stands for those that will not come any more."""
         if self._is_plain and error is None:
             final_reply = self._answers[-1]
             accepted = [
-                _recipient_outcome((address, _ACCEPTED, final_reply, _CONTENT)) for address in self.recipients
+                RecipientOutcome(address, _ACCEPTED, final_reply, _CONTENT) for address in self.recipients
             ]
             return Outcome(sender=self.sender, recipients=tuple(accepted), index=self.index, tag=self.tag)
         mail = self._mail_reply
@@ -219,23 +221,24 @@ class Transaction:
             final: Iterator[Reply | None] = iter(self._content_replies)
             refusal = self._content_refusal
             answer = next(final, refusal)
+            is_answered = len(self._answers) == self._due
             replies = iter(self._rcpt_replies)
             for address in self.recipients:
                 reply = next(replies, None)
                 if reply is not None and reply.code >= 300:
                     decided.append(_refusal(address, reply))
                     continue
-                status = Status.UNKNOWN if answer is None else _status(answer)
+                status = unanswered if answer is None else _status(answer)
                 decided.append(RecipientOutcome(address, status, answer, Stage.CONTENT))
-                answer = next(final, answer if error is None else refusal)
-        if error is not None and not any(each.status is Status.UNKNOWN for each in decided):
+                answer = next(final, answer if is_answered else refusal)
+        if all(each.reply is not None for each in decided):
             error = None
         return Outcome(
             sender=self.sender, recipients=tuple(decided), error=error, index=self.index, tag=self.tag
         )
 
 
-@lru_cache(maxsize=256)  # many messages have few senders, and about as many octets
+@lru_cache(maxsize=256, typed=True)  # many messages have few senders, and about as many octets
 def _mail(sender: str, size: int | None, eight_bit: bool, smtputf8: bool) -> Mail:
     body = BodyType.EIGHT_BIT_MIME if eight_bit else None
     return Mail(sender=sender, size=size, body=body, smtputf8=smtputf8)
@@ -507,8 +510,10 @@ class Pipeline(Generic[TransactionT]):
             failed_early = said_goodbye or transaction._came_too_early
             if failed_early and not transaction._content_replies:
                 self.unsent.append(transaction)
-            elif transaction._is_refused or transaction._content_replies or 0 < transaction._end <= left:
+            elif transaction._is_refused or 0 < transaction._end <= left:
                 self.outcomes.append((transaction, transaction._outcome(error)))
+            elif transaction._content_replies:  # in the middle of the content
+                self.outcomes.append((transaction, transaction._outcome(error, Status.DEFERRED)))
             else:
                 self.unsent.append(transaction)
         self.unsent += self._queue

@@ -6,7 +6,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from ..errors import RemoteProtocolError, printable, quoted
+from ..errors import InputError, RemoteProtocolError, printable, quoted
 from ..wire import encode_argument
 
 __all__ = ["Reply", "parse_line", "parse_reply", "transcribe"]
@@ -30,7 +30,7 @@ class Reply:
         enhanced_status_code: such as `5.1.1`; its class is the first digit of `code`.
 
     Raises:
-        ValueError: a field is out of its range, or `text` holds control characters.
+        InputError: a field is out of its range, or `text` holds control characters.
 
     RFC 5321 §4.2
     """
@@ -41,12 +41,18 @@ class Reply:
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599:
-            raise ValueError(f"a reply code lies between 200 and 599, not {self.code}")
+            raise InputError(f"a reply code lies between 200 and 599, not {self.code}")
         if _CONTROL.search(self.text):
-            raise ValueError(f"reply text holds control characters: {quoted(self.text)}")
+            raise InputError(
+                f"reply text holds control characters: {quoted(self.text)}",
+                cure="separate its lines by LF, and remove the others",
+            )
         enhanced = self.enhanced_status_code
         if enhanced is not None and not (_ENHANCED.fullmatch(enhanced) and enhanced[0] == str(self.code)[0]):
-            raise ValueError(f"{enhanced!r} is not an enhanced status code for a {self.code} reply")
+            raise InputError(
+                f"{quoted(enhanced)} is not an enhanced status code for a {self.code} reply",
+                cure="write class.subject.detail, its class the first digit of the code",
+            )
 
     @property
     def lines(self) -> list[str]:

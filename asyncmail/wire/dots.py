@@ -41,8 +41,9 @@ class DotStuffer:
     def encode(self, chunk: bytes) -> bytes:
         """Return the octets to send for `chunk`: the same object where nothing needs stuffing."""
         if not chunk:
-            return chunk
-        encoded = chunk if find_dot_line(chunk, 0) < 0 else chunk.replace(b"\r\n.", b"\r\n..")
+            return b""
+        # Of a bytearray, a copy: its owner may use it again.
+        encoded = bytes(chunk) if find_dot_line(chunk, 0) < 0 else chunk.replace(b"\r\n.", b"\r\n..")
         first = chunk[0]
         if first == 0x2E:
             if self._tail == b"\r\n":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 from email import message_from_bytes, message_from_string
 from email.header import Header
 from email.headerregistry import Address as StandardAddress
@@ -12,7 +13,7 @@ import pytest
 from asyncmail.address import Address
 from asyncmail.errors import AddressSyntaxError, MessageError
 from asyncmail.message import Envelope, Parcel, envelope_from_headers
-from asyncmail.message.envelope import Mailbox, addr_spec, addr_specs, mailboxes
+from asyncmail.message.envelope import Mailbox, addr_spec, addr_specs, mailboxes, make_envelope
 
 
 def message(header: str, *, modern: bool = True) -> Message:
@@ -181,3 +182,18 @@ def test_envelope_overrides() -> None:
 def test_envelope_from_headers_refuses(header: str, problem: str) -> None:
     with pytest.raises(MessageError, match=problem):
         envelope_from_headers(message(header))
+
+
+class Evil(str):
+    def __format__(self, spec: str) -> str:
+        return "evil@x.example> NOTIFY=NEVER X=<"
+
+
+class Team(str, enum.Enum):  # noqa: UP042 - a StrEnum formats as its value
+    OPS = "ops@x.example"
+
+
+@pytest.mark.parametrize("address", [Evil("ops@x.example"), Team.OPS])
+def test_what_is_checked_is_what_is_sent(address: str) -> None:
+    envelope = make_envelope(address, [address])
+    assert [f"{each}" for each in (envelope.sender, *envelope.recipients)] == ["ops@x.example"] * 2

@@ -132,12 +132,19 @@ async def test_a_slow_server_slows_the_source(kind: str) -> None:
 
 @on_each_runtime(runtimes=BOTH)
 async def test_a_slow_source() -> None:
+    """No message waits for the next one."""
+    count = 0
+
+    async def slow() -> AsyncIterator[Parcel]:
+        for number in range(5):
+            await eventually(lambda number=number: count == number)
+            yield parcel(number)
+
     async with scripted() as server, Mailer(server.url) as mailer:
-        count = 0
-        async for outcome in mailer.send_many(async_parcels(5, pause=0.005)):
+        async for outcome in mailer.send_many(slow()):
             assert outcome.index == count
+            assert len(server.messages) == count + 1
             count += 1
-            assert len(server.messages) == count
         assert count == 5
 
 

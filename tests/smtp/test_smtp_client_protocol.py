@@ -829,3 +829,21 @@ def test_nothing_but_events_and_the_two_faults(steps: list[object], lmtp: bool) 
             assert client.state is C.ERROR
         assert client.state is not C.GREETING
         assert repr(client)
+
+
+def test_what_is_wrong_with_a_line_that_is_not_complete_is_something_more_to_tell() -> None:
+    client = ClientProtocol()
+    assert not client.has_more
+    for _ in range(5):
+        client.receive_data(b"x" * 20_000)
+    assert client.has_more
+    with pytest.raises(LimitExceeded):
+        client.next_events()
+    assert client.has_more
+
+
+def test_no_command_is_always_legal() -> None:
+    client = session("")
+    client.send(Noop())
+    client.send()
+    assert client.in_flight == (Noop(),)

@@ -427,3 +427,14 @@ def test_commands_of_one_line_do_not_share_their_parameters() -> None:
     assert isinstance(one, Rcpt) and isinstance(other, Rcpt)
     one.parameters["NOTIFY"] = "NEVER"
     assert not other.parameters
+
+
+def test_equal_arguments_of_other_types_do_not_stand_for_each_other() -> None:
+    Mail(sender="q@x.example", size=True).encode()
+    assert Mail(sender="q@x.example", size=1).encode() == b"MAIL FROM:<q@x.example> SIZE=1\r\n"
+
+
+@pytest.mark.parametrize("nobody", [None, b"", 0])
+def test_only_text_is_a_sender(nobody: object) -> None:
+    with pytest.raises(TypeError):
+        Mail(sender=nobody)  # type: ignore[arg-type]

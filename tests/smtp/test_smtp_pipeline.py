@@ -671,3 +671,9 @@ def test_the_outcome_of_what_was_never_sent() -> None:
     assert statuses(outcome) == [DEFERRED, DEFERRED]
     assert outcome.error is LOST
     assert repr(transaction) == "<Transaction of 7 octets for 2>"
+
+
+def test_a_transaction_is_narrowed_to_addresses_only() -> None:
+    transaction = message("a")
+    with pytest.raises(AddressSyntaxError):
+        transaction.narrow(["x@y.example> NOTIFY=NEVER ORCPT=<"])
