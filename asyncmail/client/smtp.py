@@ -496,7 +496,8 @@ class SMTPClient:
 
         Args:
             pipeline: of this session's `protocol`, with something to send.
-            more: called when answers have come; may take outcomes, submit more and `advance`. False ends the call.
+            more: called when answers have come, and at `interrupt`; may take outcomes, submit more and `advance`.
+                False ends the call.
 
         Raises:
             ConnectionLost, MailTimeout, RemoteProtocolError: the session has ended: `pipeline.abandon` is due.
@@ -534,6 +535,10 @@ class SMTPClient:
             if pipeline.goodbye is None:
                 raise
             raise ConnectionLost(f"the server ended the session: {pipeline.goodbye}") from error
+
+    def interrupt(self) -> None:
+        """Let `run` in another task call `more` now, without waiting for an answer."""
+        self._live.interrupt()
 
     def abandon(self, pipeline: Pipeline[TransactionT], error: MailError) -> None:
         """Let a pipeline decide what `run` left undecided; the session has ended."""

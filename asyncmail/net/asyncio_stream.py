@@ -341,6 +341,11 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
             if self._writing_paused and not is_over:
                 await self.send([b""], deadline=self._loop.time() + self._patience())
 
+    def interrupt(self) -> None:
+        if self._respond is not None and self._receiver is not None and not self._receiver.done():
+            self._respond = None
+            self._receiver.set_result(True)
+
     def _answer(
         self, respond: Callable[[bytes], Sequence[bytes] | None], receiver: _Receiver, data: bytes
     ) -> None:

@@ -170,7 +170,8 @@ class Connection(Generic[EventT_co]):
 
         Args:
             handle: called when the protocol object has received a segment, to take its events.
-            more: called after that, and when a large output has been written; False ends the conversation.
+            more: called after that, when a large output has been written, and at `interrupt`; False ends the
+                conversation.
             patience: called for the seconds that the peer may take now, for a segment or to take data.
 
         Raises:
@@ -200,12 +201,15 @@ class Connection(Generic[EventT_co]):
             await self.flush(patience())
             while goes_on:
                 await self.stream.converse(respond, seconds=patience)
-                while held:
-                    await self._write(held, patience())
-                    held = []
-                    if goes_on:  # with what had to wait for that
+                while held or goes_on:
+                    if held:
+                        await self._write(held, patience())
+                        held = []
+                    if goes_on:  # with what had to wait for that, or came up meanwhile
                         goes_on = more()
                         held = protocol.data_to_send()
+                        if not held:
+                            break
         except TimeoutError as error:
             failure = self._timeout(error, patience())
             self.give_up()
@@ -219,6 +223,10 @@ class Connection(Generic[EventT_co]):
             finally:
                 self.give_up()
             raise
+
+    def interrupt(self) -> None:
+        """Let `converse` in another task ask for more to write."""
+        self.stream.interrupt()
 
     async def _hear_out(self, handle: Callable[[], None]) -> None:
         """Hand over what the peer said before a write failed: answers, and perhaps why it left."""

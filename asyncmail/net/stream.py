@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+import anyio
+
 from ..errors import ConnectionLost
 from .clock import NEVER, now
 
@@ -34,7 +36,10 @@ class ByteStream(ABC):
     got; only abort() is left to do.
     """
 
-    __slots__ = ()
+    __slots__ = ("_listening",)
+
+    _listening: anyio.CancelScope | None
+    """Of a `converse` that waits for octets."""
 
     @abstractmethod
     async def receive(self, *, deadline: float = NEVER) -> bytes:
@@ -87,7 +92,11 @@ class ByteStream(ABC):
         """
         patience = patience_of(seconds)
         while True:
-            data = await self.receive(deadline=now() + patience())
+            with anyio.CancelScope() as self._listening:
+                data = await self.receive(deadline=now() + patience())
+            if self._listening.cancelled_caught:
+                return
+            self._listening = None
             chunks = respond(data)
             if chunks is None:
                 return
@@ -95,6 +104,12 @@ class ByteStream(ABC):
                 await self.send(chunks, deadline=now() + patience())
             if not data:
                 raise ConnectionLost("the peer closed the connection")
+
+    def interrupt(self) -> None:
+        """Let a `converse` of another task that waits for octets return, as if `respond` had returned None."""
+        listening = getattr(self, "_listening", None)
+        if listening is not None:
+            listening.cancel()
 
     @abstractmethod
     async def start_tls(

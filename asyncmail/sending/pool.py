@@ -13,7 +13,7 @@ from ..net import now
 from .allowance import Allowance
 from .job import undelivered
 from .pacing import Pace
-from .worker import Worker
+from .worker import FIRST_WINDOW, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,11 +139,11 @@ class Pool:
         self._opening = 0  # of them
         self._opening_seconds = 0.0  # that it took the last time
         self._overdue_from = 0.0  # from then on it takes overly long
-        self._room = min(
-            limits.window, limits.messages_per_connection or limits.window
-        )  # of a new connection
+        # Of a new connection.
+        self._room = min(limits.window, limits.messages_per_connection or limits.window, FIRST_WINDOW)
         self._idle: list[Worker] = []
-        self._failures = 0  # sessions in a row that answered for no message
+        self.failures: int = 0
+        """Sessions, one after the other, that answered for no message."""
         self._not_before = 0.0  # the next attempt after those
         self._answered = 0
         self._ended: anyio.Event | None = None
@@ -190,7 +190,10 @@ class Pool:
         self._queue.append(job)
         if self._idle:
             self._idle.pop().wake()
-        elif len(self._workers) < self._allowance.connections:
+            return
+        if len(self._queue) == 1:  # else somebody has been told
+            any(worker.poke() for worker in self._workers)
+        if len(self._workers) < self._allowance.connections:
             self.staff()
 
     def require_open(self) -> None:
@@ -281,8 +284,8 @@ class Pool:
     def answered(self, messages: int) -> None:
         """So many messages have been answered at a time: sessions are of use."""
         self._answered += messages
-        has_news = self._failures > 0
-        self._failures = 0
+        has_news = self.failures > 0
+        self.failures = 0
         if self._allowance.answered(messages, len(self._workers) - self._opening) or has_news:
             self.staff()
 
@@ -313,7 +316,7 @@ class Pool:
             if self.has_others(worker) and not worker.is_connected and not isinstance(failed, ClosedError):
                 self._allowance.refused(len(self._workers))  # it is enough to make do with those
             else:
-                self._note_failure(failed, is_final)
+                self._note_failure(failed, is_final, is_news=worker.failures_before == self.failures)
         self.staff(replaces=worker.is_connected)
         self._end_needless()
         if not self._workers and self._ended is not None:
@@ -335,7 +338,9 @@ class Pool:
             pause = 0.0
             if self._one_at_a_time and self._workers:
                 return
-            if self._failures:
+            if self._pace is not None and self._opening:
+                return  # what waits for the pace needs no other connection
+            if self.failures:
                 if self._workers:
                     return  # one at a time, until one is of use
                 pause = min(max(self._not_before - now(), 0.0), _LONGEST_PAUSE)
@@ -358,13 +363,14 @@ class Pool:
             for worker in list(self._workers):
                 worker.abort()
 
-    def _note_failure(self, error: MailError, is_final: bool) -> None:
-        self._failures += 1
-        pause = self.limits.pause_seconds * 2 ** min(self._failures - 1, 16)
+    def _note_failure(self, error: MailError, is_final: bool, *, is_news: bool) -> None:
+        # Sessions that fail at the same time fail once: messages that no session survives may be in all of them.
+        self.failures += is_news
+        pause = self.limits.pause_seconds * 2 ** min(self.failures - 1, 16)
         self._not_before = now() + min(pause, _LONGEST_PAUSE)
         # The last one tells those who wait.
-        if not self._workers and (is_final or self._failures >= self.limits.attempts):
-            self._failures = 0
+        if not self._workers and (is_final or self.failures >= self.limits.attempts):
+            self.failures = 0
             self._fail_all(error)
 
     def _fail_all(self, error: MailError) -> None:

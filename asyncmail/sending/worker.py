@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from .job import Job
     from .pool import Pool
 
-__all__ = ["Worker"]
+__all__ = ["FIRST_WINDOW", "Worker"]
 
 # Exim drops a session at the eleventh RSET that does not follow a message (smtp_accept_max_nonmail), and with it what
 # has been written behind: nobody would know what became of that.
 _EXIM_REFUSALS = 10
+# Messages that a new connection takes at first. As many more are added as it answers, up to the window: what waits
+# is shared among connections, and what one may leave in doubt when it breaks is little until it has shown its worth.
+FIRST_WINDOW = 4
 # Sessions of use that may end at a message without it being to blame: each could have reached its limit of messages.
 _MOST_DETOURS = 10
 
@@ -42,8 +45,11 @@ class Worker:
         self._pause = pause
         self._pipeline: Pipeline[Job] | None = None
         self._left: float = math.inf  # messages that it may still take
+        self._window = min(pool.limits.window, FIRST_WINDOW)
         self._ends_at = NEVER
         self._has_answers = False
+        self.failures_before: int = pool.failures
+        """Those of the pool when this was made."""
         self.is_connected: bool = False
         """Whether it has, or had, a session."""
         self._rest: Waiter | None = None
@@ -66,6 +72,14 @@ class Worker:
         """There is a job, or the pool is closing."""
         if self._rest is not None:
             self._rest.set()
+
+    def poke(self) -> bool:
+        """There is a job; return whether this takes it, though answers are due."""
+        pipeline = self._pipeline
+        if pipeline is None or not self._left or len(pipeline) >= self._window or not pipeline.has_room:
+            return False
+        self._client.interrupt()
+        return True
 
     def retire(self) -> None:
         """Take no more messages, and end the session once those under way are answered."""
@@ -125,7 +139,7 @@ class Worker:
         follows = (
             limits.chunking and "CHUNKING" in self._client.extensions and self._client.extensions.pipelining
         )
-        return int(min(limits.window if follows else min(limits.window, 2), max(self._left, 1)))
+        return int(min(self._window if follows else min(limits.window, 2), max(self._left, 1)))
 
     async def _work(self) -> None:
         limits = self._pool.limits
@@ -187,7 +201,13 @@ class Worker:
     def _fill(self, pipeline: Pipeline[Job]) -> bool:
         pool = self._pool
         extensions = self._client.extensions
-        while pipeline.has_room and self._left and (job := pool.take_job()) is not None:
+        window = self._window
+        while (
+            len(pipeline) < window
+            and pipeline.has_room
+            and self._left
+            and (job := pool.take_job()) is not None
+        ):
             try:
                 job.limit(extensions.recipients)
                 fit(job, extensions)
@@ -207,6 +227,7 @@ class Worker:
             return
         self._hand_over(pipeline)
         self._has_answers = True
+        self._window = min(self._window + len(pipeline.outcomes), self._pool.limits.window)
         self._pool.answered(len(pipeline.outcomes))
         pipeline.outcomes.clear()
 

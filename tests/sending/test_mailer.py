@@ -589,7 +589,9 @@ async def test_a_connection_lost_at_an_envelope(extensions: tuple[str, ...], los
         accepted = {number for number, outcome in outcomes.items() if outcome.ok}
         unknown = {number for number, outcome in outcomes.items() if outcome.unknown}
         assert accepted | unknown == set(range(20))
-        assert server.subjects == sorted(map(str, accepted))
+        taken = [int(subject) for subject in server.subjects]
+        assert len(set(taken)) == len(taken)
+        assert accepted <= set(taken) <= accepted | unknown  # "what?" does not keep a server from going on
         assert all(
             message.sender.startswith(message.content[9:].split()[0].decode()) for message in server.messages
         )

@@ -28,17 +28,32 @@ if TYPE_CHECKING:
 
 WINDOW = 6
 KINDS = ("sender", "all recipients", "some recipients", "content", "nothing")
+PICKY = {
+    "smtpd_sender_restrictions": "check_sender_access inline:{ {refused.example.org = 550 5.7.1 Not from you} }"
+}
 _serial = count(1)
 
 
 @pytest.fixture(scope="module")
 def picky_postfix(postfix: Postfix, authority: Authority) -> Iterator[Postfix]:
     """One that refuses senders too; the other fixture skips where there is none."""
-    settings = {
-        "smtpd_sender_restrictions": "check_sender_access inline:{ {refused.example.org = 550 5.7.1 Not from you} }"
-    }
-    with run_postfix(authority, settings=settings) as server:
+    with run_postfix(authority, settings=PICKY) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def patient_postfix(picky_postfix: Postfix, authority: Authority) -> Iterator[Postfix]:
+    """One that also ends no session for its errors."""
+    with run_postfix(authority, settings={**PICKY, "smtpd_hard_error_limit": "1000"}) as server:
+        yield server
+
+
+@pytest.fixture(params=["exim", "postfix"])
+def patient_server(request: pytest.FixtureRequest) -> Exim | Postfix:
+    peer: Exim | Postfix = request.getfixturevalue(
+        "patient_postfix" if request.param == "postfix" else request.param
+    )
+    return peer
 
 
 @pytest.fixture(params=["exim", "postfix"])
@@ -146,9 +161,10 @@ async def test_a_refusal_at_each_position(
 @pytest.mark.parametrize("chunking", [True, False], ids=["chunking", "data"])
 @on_each_runtime(runtimes=("asyncio",))
 async def test_all_kinds_in_every_order(
-    server: Exim | Postfix, chunking: bool, client_tls: ssl.SSLContext
+    patient_server: Exim | Postfix, chunking: bool, client_tls: ssl.SSLContext
 ) -> None:
     """Each kind behind each other kind, through one connection without a pause."""
+    server = patient_server
     letters = [Letter(server, kind) for first in KINDS for second in KINDS for kind in (first, second)]
     limits = PoolLimits(window=WINDOW, window_octets=10_000_000, chunking=chunking)
     async with make_mailer(server, limits, client_tls) as mailer:

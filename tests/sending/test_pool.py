@@ -76,9 +76,9 @@ async def test_more_messages_than_a_connection_takes_at_once_open_another_at_onc
     async with scripted(lambda talk, line: gate.wait() if line == "CONNECT" else None) as server:
         async with Mailer(server.url, connections=9, pool=PoolLimits(window=10)) as mailer:
             async with anyio.create_task_group() as group:
-                for number in range(35):
+                for number in range(14):
                     group.start_soon(mailer.send, parcel(number))
-                await eventually(lambda: "35 messages waiting" in repr(mailer))
+                await eventually(lambda: "14 messages waiting" in repr(mailer))
                 await eventually(lambda: len(server.talks) == 4)
                 gate.set()
         assert len(server.talks) == 4
@@ -517,3 +517,42 @@ async def test_a_closed_idle_connection_is_not_used(end: Do, closed: int) -> Non
             verbs = {line.split(" ")[0] for talk in server.talks for line in talk.lines}
             assert verbs == {"EHLO", "MAIL", "RCPT", "BDAT"}
         assert len(server.messages) == 5
+
+
+@on_each_runtime
+async def test_a_burst_is_shared_among_connections() -> None:
+    """With CHUNKING, too, where one connection could take it all and the server would take its time for each."""
+    gate = anyio.Event()
+
+    async def react(talk: Talk, line: str) -> None:
+        if line == ".":
+            await gate.wait()
+
+    async with scripted(react) as server:
+        async with Mailer(server.url, connections=5) as mailer, anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(mailer.send, parcel(number))
+            await eventually(lambda: [talk.sender for talk in server.talks].count(None) == 0)
+            await eventually(lambda: len(server.talks) == 5)
+            gate.set()
+        assert len(server.messages) == 20
+
+
+@on_each_runtime
+async def test_a_message_does_not_wait_for_the_answer_to_another() -> None:
+    """With CHUNKING, on a connection with room, it is on its way at once."""
+    gate = anyio.Event()
+
+    async def react(talk: Talk, line: str) -> None:
+        if line == "." and talk.lines.count("RSET") == 0:
+            await talk.octets(len(b"RSET\r\n"))  # of the second message
+            gate.set()
+
+    async with scripted(react) as server:
+        async with Mailer(server.url, connections=1) as mailer, anyio.create_task_group() as group:
+            group.start_soon(mailer.send, parcel("first"))
+            await eventually(lambda: server.talks and server.talks[0].content)
+            group.start_soon(mailer.send, parcel("second"))
+            await gate.wait()
+            group.cancel_scope.cancel()
+            mailer.abort()

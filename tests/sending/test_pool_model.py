@@ -36,6 +36,7 @@ class Player:
         self.pause = pause
         self.state = "paused" if pause else "about to open"
         self.jobs: list[Job] = []
+        self.failures_before = pool.failures
         self.is_connected = False
         self.is_woken = False
         self.rests_until = 0.0
@@ -54,6 +55,9 @@ class Player:
 
     def wake(self) -> None:
         self.is_woken = True
+
+    def poke(self) -> bool:
+        return False  # it looks for more when it answers
 
     def retire(self) -> None:
         self.is_retired = True
