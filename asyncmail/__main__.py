@@ -19,9 +19,13 @@ def main() -> None:
         error = MissingExtra("cli", f"the asyncmail command, for want of {' and '.join(missing)},")
         print(f"asyncmail: {error}", file=sys.stderr)  # noqa: T201 - what would print it better is missing
         sys.exit(2)
-    from .cli import run
+    try:
+        from .cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before any command was there to take it
+        print("interrupted", file=sys.stderr)  # noqa: T201 - what would print it better may be missing
+        sys.exit(130)
 
 
 def _complete_streams() -> None:

@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from .bulk import bulk
 from .demo import demo
-from .failures import guarded
+from .failures import guarded, written
 from .fetch import fetch
 from .send import send
 from .serve import serve
@@ -61,6 +61,10 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status.
     """
+    return written(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="asyncmail")
     except SystemExit as end:

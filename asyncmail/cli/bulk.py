@@ -310,12 +310,13 @@ class _Run:
             self._seconds = now() - begun
 
     async def _stop_on_signal(self, source: _Source, mailer: Mailer) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for _ in signals:
-                if self._is_interrupted:
+                is_first = not self._is_interrupted
+                self._is_interrupted = source.is_stopped = True
+                if not is_first or not mailer.statistics.under_way:
                     mailer.abort()
                 else:
-                    self._is_interrupted = source.is_stopped = True
                     note("waiting for the answers to what is under way; once more ends at once", "yellow")
 
     def _check_journal(self) -> None:

@@ -19,7 +19,7 @@ from .terminal import note, warn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["explain", "guarded", "in_options"]
+__all__ = ["explain", "guarded", "in_options", "written"]
 
 P = ParamSpec("P")
 
@@ -80,13 +80,11 @@ def guarded(command: Callable[P, bool]) -> Callable[P, None]:
     return run
 
 
-def _status_of(command: Callable[[], bool]) -> int:
+def written(command: Callable[[], int]) -> int:
+    """The exit status of what prints something, once that has been written."""
     try:
-        status = 0 if command() else 1
+        status = command()
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        note("interrupted", "yellow")
-        return 130
     except BrokenPipeError:
         _drop_output()  # who read it has gone
         return 1
@@ -96,9 +94,17 @@ def _status_of(command: Callable[[], bool]) -> int:
         _drop_output()
         note(Text.assemble(("error: ", "bold red"), f"the result cannot be written: {error.strerror}"))
         return 1
+    return status
+
+
+def _status_of(command: Callable[[], bool]) -> int:
+    try:
+        return written(lambda: 0 if command() else 1)
+    except KeyboardInterrupt:
+        note("interrupted", "yellow")
+        return 130
     except (Exception, BaseExceptionGroup) as error:
         return _status_of_failure(_first(error))
-    return status
 
 
 def _drop_output() -> None:

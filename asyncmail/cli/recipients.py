@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Recipients", "Row"]
 
 _DELIMITERS = ",;\t"
+_LARGEST_FIELD = 16 * 1024 * 1024  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Recipients:
         lines = self._lines()
         first = next(lines, "")
         delimiter = max(_DELIMITERS, key=first.count)
+        csv.field_size_limit(_LARGEST_FIELD)
         reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
         begin = 1
         try:

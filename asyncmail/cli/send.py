@@ -77,7 +77,9 @@ def send(
             rich_help_panel=_COMPOSE,
         ),
     ] = None,
-    subject: Annotated[str, typer.Option(metavar="TEXT", help="The subject.", rich_help_panel=_COMPOSE)] = "",
+    subject: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The subject.", rich_help_panel=_COMPOSE)
+    ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The text.", rich_help_panel=_COMPOSE)
     ] = None,
@@ -112,7 +114,8 @@ def send(
 
     `asyncmail send --server smtps://me@mail.example.com < message.eml`
     """
-    parts = [cc, bcc, subject, text, text_file, html, html_file, attach]
+    # What is given is given, be it empty: standard input may be what a loop of a shell reads.
+    parts = [each is not None for each in (cc, bcc, subject, text, text_file, html, html_file, attach)]
     if message is not None and any(parts):
         raise InputError(
             "a message is given, and parts of another",
@@ -134,7 +137,7 @@ def send(
             to=to or (),
             cc=cc or (),
             bcc=bcc or (),
-            subject=subject,
+            subject=subject or "",
             text=_text_of("text", text, text_file),
             html=_text_of("html", html, html_file),
             attachments=attach or (),

@@ -90,7 +90,7 @@ def serve(
 
     async def run() -> None:
         async with smtp, pop3:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
                 _announce(smtp, pop3, directory, users)
                 if not is_local:
                     warn("whoever can reach this machine can deposit mail here")

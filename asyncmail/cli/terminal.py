@@ -38,7 +38,22 @@ _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240
 
 # Text of others is never markup, and is coloured by nothing but its meaning.
 _out = Console(width=_WIDTH, markup=False, highlight=False, emoji=False)
-_err = Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+class _Notes(Console):
+    """What is said to a terminal that has gone, or a disk that is full, is lost; the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+    def note(self, text: str | Text, style: str) -> None:
+        try:
+            self.print(text, style=style, soft_wrap=True)
+        except OSError:
+            self.quiet = True
+
+
+_err = _Notes(stderr=True, markup=False, highlight=False, emoji=False)
 
 _REFRESH_SECONDS = 0.1
 
@@ -54,7 +69,7 @@ Cell = str | int | Text
 
 def note(text: str | Text, style: str = "") -> None:
     """Tell the user something, on standard error."""
-    _err.print(text, style=style, soft_wrap=True)
+    _err.note(text, style)
 
 
 def warn(text: str) -> None:

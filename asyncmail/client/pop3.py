@@ -615,8 +615,9 @@ def _login_refusal(name: str, response: Response) -> POP3ResponseError | Authent
 
 
 def _parse_server(server: str | ServerURL) -> ServerURL:
-    if isinstance(server, str):
-        server = ServerURL.parse(server if "://" in server else f"pop3://{server}")
+    if not isinstance(server, ServerURL):
+        is_name = isinstance(server, str) and "://" not in server
+        server = ServerURL.parse(f"pop3://{server}" if is_name else server)
     if server.protocol is not MailProtocol.POP3:
         raise URLError(f"{server} has no maildrop", cure="use a URL such as pop3s://user:password@host")
     return server

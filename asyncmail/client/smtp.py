@@ -15,6 +15,7 @@ from ..errors import (
     ExtensionRequired,
     GreetingRefused,
     HelloRefused,
+    InputError,
     LocalProtocolError,
     MailError,
     MailTimeout,
@@ -133,7 +134,7 @@ def parse_server(server: str | ServerURL) -> ServerURL:
     Raises:
         URLError: it is not a URL, or not one of SMTP or LMTP.
     """
-    url = ServerURL.parse(server) if isinstance(server, str) else server
+    url = server if isinstance(server, ServerURL) else ServerURL.parse(server)
     if url.protocol is MailProtocol.POP3:
         raise URLError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
     return url
@@ -602,6 +603,7 @@ class SMTPClient:
 
         Cancelling ends the session; the message may have been delivered.
         """
+        _require_octets(content)
         with self._live.exclusive():
             reply = await self._command(Data())
             if not reply.is_intermediate:
@@ -620,6 +622,7 @@ class SMTPClient:
             ContentRefused: the server said no; `reset` is due.
             ExtensionRequired: the server does not offer CHUNKING.
         """
+        _require_octets(chunk)
         if "CHUNKING" not in self.extensions:
             raise ExtensionRequired("CHUNKING", stage=Stage.CONTENT, cure="use data()")
         with self._live.exclusive():
@@ -717,6 +720,14 @@ def _end_of_session(event: ClientEvent) -> MailError:
             f"the server ended the session: {event.reply}", stage=Stage.COMMAND, cure="open a new one"
         )
     return RemoteProtocolError(f"nothing had asked for the reply {event.reply}")
+
+
+def _require_octets(content: object) -> None:
+    if not isinstance(content, bytes):
+        raise InputError(
+            f"the content is of the type {type(content).__name__}",
+            cure="pass bytes; send() takes messages, too",
+        )
 
 
 def _local_hostname() -> str:

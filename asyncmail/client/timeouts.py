@@ -28,9 +28,9 @@ class _Timeouts:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not value > 0:
+            if not isinstance(value, int | float) or not value > 0:
                 raise InputError(
-                    f"the timeout {field.name} is {value}", cure="use a number of seconds above 0"
+                    f"the timeout {field.name} is {value!r}", cure="use a number of seconds above 0"
                 )
 
     @classmethod

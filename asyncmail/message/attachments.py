@@ -124,6 +124,11 @@ def as_attachment(
         return source
     if isinstance(source, tuple):
         filename, content, *content_type = source
+        if not isinstance(content, bytes):
+            raise MessageError(
+                f"the attachment {printable(filename)} is of the type {type(content).__name__}",
+                cure="encode text, and pass bytes",
+            )
         return Attachment(filename=filename, content=content, content_type="".join(content_type))
     return Attachment.from_path(source)
 

@@ -89,6 +89,8 @@ def compose(
         for value in (values,) if isinstance(values, str) else values:
             set_field(message, name, value)
     set_body(message, text, html, inline or {})
+    if isinstance(attachments, str):
+        raise MessageError("attachments is one text", cure="pass a list, of paths for instance")
     for attachment in attachments:
         attach(message, attachment)
     return message

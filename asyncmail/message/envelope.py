@@ -9,7 +9,7 @@ from email.headerregistry import AddressHeader
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from ..address import Address, check_forward_path, check_reverse_path, is_plain_path
-from ..errors import MessageError
+from ..errors import InputError, MessageError
 from .headers import unfold
 
 if TYPE_CHECKING:
@@ -159,6 +159,11 @@ def mailboxes(addresses: Addresses) -> list[Mailbox]:
         return parse_mailboxes(addresses)
     if isinstance(addresses, str | HasAddrSpec):
         return [_mailbox(addresses)]
+    if not isinstance(addresses, Iterable):
+        raise InputError(
+            f"a {type(addresses).__name__} is no address, nor a list of them",
+            cure="pass text, an address object, or a list",
+        )
     return [_mailbox(address) for address in addresses]
 
 
@@ -180,6 +185,10 @@ def read_mailboxes(value: object) -> list[Mailbox]:
 
 def _mailbox(address: AddressLike) -> Mailbox:
     if not isinstance(address, str):
+        if not isinstance(address, HasAddrSpec):
+            raise InputError(
+                f"a {type(address).__name__} is no address", cure="pass text, or an address object"
+            )
         return Mailbox(address.display_name, address.addr_spec)
     if not _STRUCTURE.search(address):
         return Mailbox("", address.strip(" \t"))

@@ -10,6 +10,7 @@ from email.message import EmailMessage, Message, MIMEPart
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ..address import check_reverse_path
 from ..errors import MessageError, TemplateError, printable, quoted
 from ..wire import normalize_newlines
 from .attachments import attach
@@ -217,7 +218,7 @@ class Template:
             sender = (named or authors)[0]
         return Parcel(
             b"".join(chunks),
-            addr_spec(sender),
+            check_reverse_path(addr_spec(sender), smtputf8=True),
             tuple([mailbox.addr_spec for mailbox in recipients]),
             tag=tag,
         )

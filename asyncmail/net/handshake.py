@@ -33,6 +33,9 @@ async def shake_hands(
     data = b""
     try:
         engine = TLSEngine(context, server_hostname=server_hostname, server_side=server_side)
+    except (ssl.SSLError, ValueError) as exc:  # a context for the other side, or a name that is none
+        raise handshake_error(exc, name) from exc
+    try:
         while not engine.handshake(data):
             await stream.send([engine.data_to_send()], deadline=deadline)
             data = await stream.receive(deadline=deadline)

@@ -104,6 +104,8 @@ async def listen(
     """
     if path and port:
         raise InputError("a listener has a path or a port", cure="give one of them")
+    if not 0 <= port <= 65_535:
+        raise InputError(f"{port} is no port", cure="use a number up to 65535, or 0 for one that is free")
     doorkeeper = _Doorkeeper(on_connection, backlog, tls_context)
     try:
         if path:

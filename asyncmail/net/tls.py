@@ -98,6 +98,8 @@ def server_context(
     # Named one by one: the error of load_cert_chain() does not say which of the two cannot be read.
     for path in (certfile, keyfile):
         if path is not None:
+            if isinstance(path, int):  # which open() would take for a file descriptor, and close
+                raise InputError(f"{path} is no path", cure="pass the path of a file")
             try:
                 with open(path, "rb"):
                     pass

@@ -105,6 +105,10 @@ class ServerURL:
             URLError: it is not a URL of a mail server. The text of the error repeats no more of it than the scheme,
                 since a password can be anywhere in a URL that is malformed.
         """
+        if not isinstance(url, str):
+            raise URLError(
+                f"a {type(url).__name__} is no URL", cure="pass a text such as smtp://mail.example.com:25"
+            )
         scheme, separator, rest = url.partition("://")
         scheme = scheme.lower()
         if not separator or not _SCHEME.fullmatch(scheme):

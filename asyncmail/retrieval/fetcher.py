@@ -125,7 +125,7 @@ class Fetcher:
         names: set[str] = set()
         for index, text in enumerate(urls):
             try:
-                url = ServerURL.parse(text) if isinstance(text, str) else text
+                url = text if isinstance(text, ServerURL) else ServerURL.parse(text)
             except URLError as error:
                 # No more of it can be told: a password can be anywhere in a URL that is malformed.
                 self._unusable.append(FetchReport(index=index, maildrop=f"URL {index + 1}", error=error))
