@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import signal
+import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncmail import InMemoryMaildrops, POP3Server, ReceivedTransaction, Reply, SMTPServer
@@ -12,8 +16,8 @@ from asyncmail.cli import run as run_command
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
-    from contextlib import ExitStack
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager, ExitStack
 
     import pytest
     from anyio.from_thread import BlockingPortal
@@ -21,7 +25,41 @@ if TYPE_CHECKING:
     from asyncmail.sasl import Attempt
     from asyncmail.server import SessionInfo
 
-__all__ = ["Command", "Receiver", "ReceiverWithLogin", "Result", "Servers"]
+__all__ = ["Command", "Receiver", "ReceiverWithLogin", "Result", "Servers", "starter"]
+
+
+# Processes of their own that need not import everything anew.
+_STARTER = """
+import json, os, sys
+from asyncmail.cli import run
+for line in sys.stdin:
+    process = os.fork()
+    if not process:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os._exit(run(json.loads(line)))
+    print(process, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+"""
+
+
+@contextmanager
+def starter() -> Iterator[Callable[[list[str]], AbstractContextManager[int]]]:
+    """Yield what runs the command in a process that may be killed: a block with its id, which waits for its end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        @contextmanager
+        def start(arguments: list[str]) -> Iterator[int]:
+            stdin.write(json.dumps(arguments) + "\n")
+            stdin.flush()
+            yield int(stdout.readline())
+            assert int(stdout.readline()) in (-signal.SIGKILL, 0, 1)
+
+        yield start
 
 
 class Result(NamedTuple):

@@ -368,6 +368,11 @@ class POP3Client:
     # --- what the server is
 
     @property
+    def octets_received(self) -> int:
+        """Octets that the server has sent so far, encryption apart."""
+        return self._protocol.octets_received
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the server offers, as of the last CAPA; empty if it does not know that command."""
         return self._protocol.capabilities
@@ -616,8 +621,7 @@ def _login_refusal(name: str, response: Response) -> POP3ResponseError | Authent
 
 def _parse_server(server: str | ServerURL) -> ServerURL:
     if not isinstance(server, ServerURL):
-        is_name = isinstance(server, str) and "://" not in server
-        server = ServerURL.parse(f"pop3://{server}" if is_name else server)
+        server = ServerURL.parse(server if "://" in str(server) or not server else f"pop3://{server}")
     if server.protocol is not MailProtocol.POP3:
         raise URLError(f"{server} has no maildrop", cure="use a URL such as pop3s://user:password@host")
     return server

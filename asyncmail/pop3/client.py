@@ -75,6 +75,7 @@ class ClientProtocol:
         self._lines = bytearray()  # of a listing, so far
         self._content_octets = 0
         self._at_eof = False
+        self.octets_received: int = 0
         self._failure: RemoteProtocolError | None = None
 
     def __repr__(self) -> str:
@@ -141,6 +142,7 @@ class ClientProtocol:
         # Mostly to nothing: all that can be read of a segment is, save for events that nobody has asked for yet.
         self._data = self._data[self._start :] + data
         self._start = 0
+        self.octets_received += len(data)
 
     def receive_eof(self) -> None:
         """Note that no more will come."""

@@ -36,8 +36,9 @@ __all__ = ["Fetcher"]
 
 _TIMEOUTS = POP3Timeouts(connect=15.0, greeting=30.0, answer=60.0, content=60.0, update=300.0)
 
-# A session that takes longer to open lends its place to others.
-_SLOW = 1.0
+# A session lends its place to others as long as its server says less than this in that time.
+_SLOW = 1.0  # seconds
+_LEAST = 1_024  # octets
 
 
 class Fetcher:
@@ -49,7 +50,7 @@ class Fetcher:
     servers that have none.
 
     Maildrops do not wait for each other: at most `connections` sessions are open at once, hosts take turns,
-    and a server that takes long to let a session in does not count meanwhile. A server that cannot be reached
+    and a session in which the server takes its time does not count meanwhile. A server that cannot be reached
     is tried twice at least, and then given up for the run.
 
     Args:
@@ -210,7 +211,7 @@ class _Run:
         )
         self._undisturbed = Undisturbed()
         self._sessions: dict[ServerURL, BackgroundTask] = {}
-        self._opening: dict[ServerURL, float] = {}
+        self._fetches: dict[ServerURL, MaildropFetch] = {}
         self._watch: BackgroundTask | None = None
         self._reports: deque[FetchReport] = deque()
         self._due = self._progress.maildrops
@@ -222,7 +223,7 @@ class _Run:
         for report in self._fetcher._unusable:
             self._report(report)
         self._start_sessions()
-        self._watch = spawn(self._watch_opening)
+        self._watch = spawn(self._watch_sessions)
 
     async def next_report(self) -> FetchReport | None:
         """Wait for a report; None after the last one."""
@@ -250,13 +251,13 @@ class _Run:
 
     def _start_sessions(self) -> None:
         while not self._is_stopping and (url := self._schedule.next()) is not None:
-            self._opening[url] = now()
             self._progress.active += 1
             self._sessions[url] = spawn(self._run_session, url, name=f"fetch {url}")
 
     async def _run_session(self, url: ServerURL) -> None:
         try:
             fetch = self._fetcher._make_fetch(url, self._ledger, self._undisturbed)
+            self._fetches[url] = fetch
             report = await fetch.run(lambda: self._opened(url))
         except Exception as error:
             # A fault of this program, not of the maildrop: for whoever iterates.
@@ -265,7 +266,7 @@ class _Run:
             return
         finally:
             self._progress.active -= 1
-            self._opening.pop(url, None)
+            self._fetches.pop(url, None)
             del self._sessions[url]
         for given_up in self._schedule.ended(url, has_answered=fetch.has_answered):
             self._report(self._give_up(given_up, report.error))
@@ -273,17 +274,21 @@ class _Run:
         self._start_sessions()
 
     def _opened(self, url: ServerURL) -> None:
-        self._opening.pop(url)
         self._schedule.opened(url)
 
-    async def _watch_opening(self) -> None:
+    async def _watch_sessions(self) -> None:
+        heard: dict[ServerURL, tuple[int, float]] = {}  # octets, and when there were so many
         while True:
-            await anyio.sleep(_SLOW / 2)
-            late = now() - _SLOW
-            for url, begun in self._opening.items():
-                if begun < late:
+            for url, fetch in self._fetches.items():
+                octets, since = heard.get(url, (0, now()))
+                if fetch.octets_received >= octets + _LEAST:
+                    octets, since = fetch.octets_received, now()
+                    self._schedule.is_going_on(url)
+                elif since < now() - _SLOW:
                     self._schedule.is_slow(url)
+                heard[url] = octets, since
             self._start_sessions()
+            await anyio.sleep(_SLOW / 2)
 
     def _give_up(self, url: ServerURL, error: MailError | None) -> FetchReport:
         given_up = ConnectError(

@@ -75,7 +75,13 @@ class MaildropFetch:
         self._octets = 0
         self._deleted = 0
         self._refusal: MailError | None = None
+        self._client: POP3Client | None = None
         self.has_answered: bool = False
+
+    @property
+    def octets_received(self) -> int:
+        """Octets that the server has sent so far."""
+        return 0 if self._client is None else self._client.octets_received
 
     async def run(self, opened: Callable[[], None]) -> FetchReport:
         """Fetch it.
@@ -90,7 +96,7 @@ class MaildropFetch:
         error: MailError | None = None
         client: POP3Client | None = None
         try:
-            client = POP3Client(self._url, **self._options)
+            client = self._client = POP3Client(self._url, **self._options)
             async with client:
                 opened()
                 await self._fetch(client)

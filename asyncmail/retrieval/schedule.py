@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Schedule"]
 
-# So many servers may be slow to open without holding up others; each of these has a file descriptor.
+# So many sessions may be slow without holding up others; each of these has a file descriptor.
 _MOST_LENT = 256
 
 
@@ -29,7 +29,7 @@ class _Host:
 class Schedule:
     """Hands out maildrops within the limits, hosts in turn. Pure bookkeeping.
 
-    A session that takes long to open lends its place to others: a host that is down costs them nothing. A
+    A session in which nothing happens lends its place to others: a host that is down or slow costs them nothing. A
     host to which all of the first connections fail is given up for this run.
 
     Args:
@@ -47,13 +47,13 @@ class Schedule:
         self._ready: deque[_Host] = deque()
         for host in self._hosts.values():
             self._make_ready(host)
-        self._opening: set[ServerURL] = set()
+        self._running: set[ServerURL] = set()
         self._lent: set[ServerURL] = set()
         self._active = 0
 
     def __repr__(self) -> str:
         waiting = sum(len(host.waiting) for host in self._hosts.values())
-        return f"<Schedule {waiting} waiting, {self._active} active, {len(self._lent)} slow to open>"
+        return f"<Schedule {waiting} waiting, {self._active} active, {len(self._lent)} slow>"
 
     def next(self) -> ServerURL | None:
         """Take the maildrop to open now, if one may be opened."""
@@ -64,18 +64,21 @@ class Schedule:
         url = host.waiting.popleft()
         host.active += 1
         self._active += 1
-        self._opening.add(url)
+        self._running.add(url)
         self._make_ready(host)
         return url
 
     def is_slow(self, url: ServerURL) -> None:
-        """Note that a session takes long to open."""
-        if url in self._opening and len(self._lent) < _MOST_LENT:
+        """Note that nothing has happened in a session for long."""
+        if url in self._running and len(self._lent) < _MOST_LENT:
             self._lent.add(url)
+
+    def is_going_on(self, url: ServerURL) -> None:
+        """Note that something has happened in it."""
+        self._lent.discard(url)
 
     def opened(self, url: ServerURL) -> None:
         """Note that a session is open."""
-        self._opening.discard(url)
         self._lent.discard(url)
         self._hosts[url.endpoint].has_answered = True
 
@@ -91,7 +94,7 @@ class Schedule:
         host = self._hosts[url.endpoint]
         host.active -= 1
         self._active -= 1
-        self._opening.discard(url)
+        self._running.discard(url)
         self._lent.discard(url)
         if has_answered:
             host.has_answered = True

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -18,7 +16,7 @@ import anyio
 import pytest
 
 from asyncmail.cli.bulk import _WINDOW
-from commandline import Command, Receiver, Servers
+from commandline import Command, Receiver, Servers, starter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,19 +26,6 @@ if TYPE_CHECKING:
 ROWS = 600
 KILLS = 5  # in each of four runs
 CONNECTIONS = 2
-
-# Processes of their own that need not import everything anew.
-STARTER = """
-import json, os, sys
-from asyncmail.cli import run
-for line in sys.stdin:
-    process = os.fork()
-    if not process:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os._exit(run(json.loads(line)))
-    print(process, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-"""
 
 TEMPLATE = "From: news@example.com\nTo: {email}\nSubject: News for {name}\n\nDear {name}\n"
 
@@ -81,24 +66,19 @@ def test_killed_at_random_moments(asyncmail: Command, servers: Servers, tmp_path
     arguments = ["bulk", str(table), str(tmp_path / "news.eml"), "--server", server]
     arguments += ["--connections", str(CONNECTIONS)]
 
-    with subprocess.Popen(
-        [sys.executable, "-c", STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as starter:
-        assert starter.stdin is not None
-        assert starter.stdout is not None
+    with starter() as start:
         for _ in range(KILLS):
             receiver.expect(chance.randrange(80))
             if chance.random() < 0.2:
                 receiver.arrived.set()  # before it has sent anything
-            starter.stdin.write(json.dumps(arguments) + "\n")
-            starter.stdin.flush()
-            process = int(starter.stdout.readline())
-            with suppress(ProcessLookupError):  # a run that got to its end before
+            with (
+                start(arguments) as process,
+                suppress(ProcessLookupError),
+            ):  # a run that got to its end before
                 while not receiver.arrived.wait(0.1):
                     os.kill(process, 0)
                 time.sleep(chance.random() * 0.02)
                 os.kill(process, signal.SIGKILL)
-            assert int(starter.stdout.readline()) in (-signal.SIGKILL, 0, 1)
             time.sleep(0.01)  # what had left the killed process is still arriving
 
     result = asyncmail(*arguments, "--json")

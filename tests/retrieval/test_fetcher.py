@@ -352,6 +352,29 @@ async def test_a_dead_server_delays_nobody(setting: Setting) -> None:
     assert given_up[0].is_transient
 
 
+async def test_a_server_that_stalls_behind_the_login_delays_nobody(setting: Setting) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"+OK ready\r\n")
+        while line := await reader.readline():
+            if line.startswith((b"LIST", b"UIDL")):
+                await reader.read()
+                break
+            writer.write(b"-ERR\r\n" if line.startswith(b"CAPA") else b"+OK\r\n")
+        writer.close()
+
+    users = list(PASSWORDS)
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        stalling = [f"pop3://u{n}:secret@127.0.0.1:{port}" for n in range(4)]
+        fetcher = setting.fetcher(
+            [*stalling, *map(setting.url, users)], connections=4, connections_per_host=4, timeouts=4
+        )
+        reports = [report async for report in fetcher.run()]
+    assert all(report.ok for report in reports[: len(users)])
+    assert [type(report.error) for report in reports[len(users) :]] == [errors.MailTimeout] * 4
+
+
 async def test_a_server_that_hangs_up_in_the_middle(setting: Setting) -> None:
     for n in range(200):
         setting.maildrops.deliver("u0", content(f"{n}", 2_000))

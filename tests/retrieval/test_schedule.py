@@ -19,7 +19,7 @@ def test_hosts_in_turn_within_both_limits() -> None:
     schedule = Schedule([*urls("a", 5), *urls("b", 5), *urls("c", 1)], connections=6, connections_per_host=3)
     taken = take(schedule)
     assert [url.host for url in taken] == ["a", "b", "c", "a", "b", "a"]
-    assert repr(schedule) == "<Schedule 5 waiting, 6 active, 0 slow to open>"
+    assert repr(schedule) == "<Schedule 5 waiting, 6 active, 0 slow>"
     schedule.opened(taken[0])
     assert schedule.ended(taken[0], has_answered=True) == []
     schedule.ended(taken[2], has_answered=True)
@@ -49,9 +49,25 @@ def test_who_is_slow_to_open_lends_its_place() -> None:
     assert [url.host for url in take(schedule)] == ["b"]
     # It opens after all: one session more than the limit.
     schedule.opened(dead)
-    assert repr(schedule) == "<Schedule 3 waiting, 2 active, 0 slow to open>"
+    assert repr(schedule) == "<Schedule 3 waiting, 2 active, 0 slow>"
     schedule.ended(dead, has_answered=True)
     assert [url.host for url in take(schedule)] == ["dead"]
+
+
+def test_who_stalls_later_lends_its_place_until_it_goes_on() -> None:
+    schedule = Schedule([*urls("a", 1), *urls("b", 1), *urls("c", 1)], connections=1, connections_per_host=1)
+    (first,) = take(schedule)
+    schedule.opened(first)
+    assert take(schedule) == []
+    schedule.is_slow(first)
+    (second,) = take(schedule)
+    schedule.is_going_on(first)
+    assert repr(schedule) == "<Schedule 1 waiting, 2 active, 0 slow>"
+    schedule.ended(second, has_answered=True)
+    assert take(schedule) == []
+    schedule.ended(first, has_answered=True)
+    schedule.is_slow(first)
+    assert [url.host for url in take(schedule)] == ["c"]
 
 
 def test_not_without_end() -> None:
