@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections import Counter, deque
+from collections import Counter
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path  # noqa: TC003 - Typer evaluates annotations
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from rich.text import Text
 from ..errors import InputError, MailError, printable
 from ..net import now
 from ..sending import DKIMSigner, Journal, Mailer, PoolLimits
+from ..sending.ahead import Ahead
 from ..smtp import Status
 from .failures import explain, in_options
 from .merge import Merge, check
@@ -36,7 +38,7 @@ from .recipients import Recipients
 from .terminal import heading, note, progress, show_json, show_table, status_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from ..message import Parcel
     from ..sending import Unsettled
@@ -49,7 +51,6 @@ _WINDOW = 8
 
 _WAKING_SECONDS = 0.1  # a burst is what these hold at the rate that is asked for
 
-_ROWS_AT_A_TIME = 32  # rendered in one turn of a worker thread
 _MOST_SHOWN = 50  # recipients who did not get their message
 _ALIKE_SHOWN = 5  # of recipients with the same answer
 _DKIM = "DKIM"
@@ -233,39 +234,27 @@ def bulk(
 
 
 class _Source:
-    """The messages that are still to be sent, made in a worker thread."""
+    """The messages that are still to be sent; made in worker threads, see `parcels`."""
 
     def __init__(self, merge: Merge, journal: Journal, limit: int | None, *, retry_unknown: bool) -> None:
         self._merge = merge
         self._journal = journal
-        self._rows = merge.recipients.rows()
-        self._left = limit
+        self._limit = limit
         self._retry_unknown = retry_unknown
-        self._made: deque[Parcel] = deque()
         self.is_stopped = False
 
-    def __aiter__(self) -> _Source:
-        return self
+    @property
+    def parcels(self) -> AsyncIterator[Parcel]:
+        """Them, signed if there is a key."""
+        return Ahead(islice(self._rendered(), self._limit), self._merge.sign)
 
-    async def __anext__(self) -> Parcel:
-        if not self._made and not self.is_stopped:
-            await to_thread.run_sync(self._make_some)
-        if not self._made or self.is_stopped:
-            raise StopAsyncIteration
-        return self._made.popleft()
-
-    def _make_some(self) -> None:
-        for row in self._rows:
-            if self._left is not None and self._left <= 0:
+    def _rendered(self) -> Iterator[Parcel]:
+        for row in self._merge.recipients.rows():
+            if self.is_stopped:
                 return
             key = self._merge.key(row)
             if not self._journal.is_done(key, retry_unknown=self._retry_unknown):
-                message_id = self._journal.message_id(key, self._merge.domain)
-                self._made.append(self._merge.sign(self._merge.render(row, message_id)))
-                if self._left is not None:
-                    self._left -= 1
-                if len(self._made) >= _ROWS_AT_A_TIME:
-                    return
+                yield self._merge.render(row, self._journal.message_id(key, self._merge.domain))
 
 
 class _Run:
@@ -300,7 +289,7 @@ class _Run:
                     bar = add_bar("Sending", left if self._limit is None else min(left, self._limit))
                     try:
                         async for outcome in journal.send_many(
-                            mailer, source, retry_unknown=self._retry_unknown, window=window
+                            mailer, source.parcels, retry_unknown=self._retry_unknown, window=window
                         ):
                             self._sent += outcome.error is None
                             bar.advance()

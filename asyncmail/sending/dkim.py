@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..address import check_forward_path
 from ..errors import InputError, MessageError, MissingExtra, printable, quoted
+from ..message import Parcel, prepare
 from ..message.flatten import flatten, header_end
+from .ahead import Ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["DEFAULT_HEADERS", "DEFAULT_OVERSIGNED", "DKIMSigner", "sign"]
+    from ..message import MessageLike
+
+__all__ = ["DEFAULT_HEADERS", "DEFAULT_OVERSIGNED", "DKIMSigner"]
 
 KeySource: TypeAlias = "bytes | str | os.PathLike[str] | RSAPrivateKey | Ed25519PrivateKey"
 Canonicalization: TypeAlias = Literal["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"]
@@ -144,19 +148,51 @@ class DKIMSigner:
     def __repr__(self) -> str:
         return f"<DKIMSigner {self.selector}._domainkey.{self.domain} {self.algorithm}>"
 
-    def sign(self, octets: bytes) -> bytes:
+    def sign(self, octets: bytes, *, others: Sequence[DKIMSigner] = ()) -> bytes:
         """Return a message with a signature before its header.
 
         Args:
-            octets: a message as it will go over the wire, but for line endings, which become CRLF. For a parcel
-                there is `dataclasses.replace(parcel, content=signer.sign(parcel.content))`.
+            octets: a message as it will go over the wire, but for line endings, which become CRLF.
+            others: each adds a signature of its own, for receivers that know only some algorithms, or for another
+                domain that answers for the message.
 
         Raises:
             MessageError: it has no From field.
 
-        RFC 6376 §5.
+        RFC 6376 §4.2, §5, RFC 8463 §3.
         """
-        return sign(octets, [self])
+        octets = flatten(octets)
+        message = _Message(octets)
+        return b"".join([*(signer._field(message) for signer in (self, *others)), octets])
+
+    def sign_many(
+        self,
+        messages: Iterable[Parcel | MessageLike | bytes],
+        *,
+        others: Sequence[DKIMSigner] = (),
+    ) -> AsyncIterator[Parcel]:
+        """Sign messages in worker threads, ahead of who sends them: `mailer.send_many(signer.sign_many(messages))`.
+
+        Args:
+            messages: asked in worker threads, too, so that a generator which renders them does not hold up the event
+                loop; by one at a time.
+            others: see `sign`.
+
+        Yields:
+            A parcel for each, in their order.
+
+        Raises:
+            MessageError, AddressSyntaxError: one cannot be signed, or sent.
+            Exception: what `messages` raised. Before either, all that came before has been yielded.
+        """
+
+        def signed(message: Parcel | MessageLike | bytes) -> Parcel:
+            prepared = prepare(message)
+            envelope = prepared.envelope
+            content = self.sign(prepared.octets, others=others)
+            return Parcel(content, envelope.sender, envelope.recipients, tag=prepared.tag)
+
+        return Ahead(messages, signed)
 
     def header(self, octets: bytes) -> bytes:
         """Return the DKIM-Signature field alone, with its CRLF; see `sign`."""
@@ -188,24 +224,6 @@ class DKIMSigner:
         signature = base64.b64encode(self._sign(b"\r\n".join(canonical)))
         lines = [signature[start : start + _LINE] for start in range(0, len(signature), _LINE)]
         return field + b"\r\n ".join(lines) + b"\r\n"
-
-
-def sign(octets: bytes, signers: Iterable[DKIMSigner]) -> bytes:
-    """Return a message with one signature by each signer before its header.
-
-    Several signatures serve receivers that know only some algorithms, and domains that each answer for the message.
-
-    Args:
-        octets: a message as it will go over the wire, but for line endings, which become CRLF.
-
-    Raises:
-        MessageError: it has no From field.
-
-    RFC 6376 §4.2, RFC 8463 §3.
-    """
-    octets = flatten(octets)
-    message = _Message(octets)
-    return b"".join([*(signer._field(message) for signer in signers), octets])
 
 
 class _Message:
