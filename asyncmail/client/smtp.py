@@ -463,7 +463,7 @@ class SMTPClient:
             split = Split(transaction.recipients)
             goes_on = True
             while goes_on:
-                transaction.narrow(split.next_recipients(extensions.recipients))
+                transaction.narrow(split.next_recipients(extensions.recipients, extensions.recipient_domains))
                 try:
                     await self._settle()
                 except MailError as error:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import AddressSyntaxError, ExtensionRequired, MailError, MessageError, Stage
 from ..smtp import Outcome, Split, Status, Transaction
-from ..smtp.splitting import MOST_RECIPIENTS
+from ..smtp.splitting import MOST_RECIPIENTS, domain_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..message import Prepared
+    from ..smtp import Extensions
 
 __all__ = ["Job", "is_about_message", "undelivered"]
 
@@ -47,13 +48,17 @@ class Job(Transaction):
         self.is_withdrawn: bool = False
         self._split: Split | None = None  # of the recipients, where there are several
 
-    def limit(self, most: int | None) -> None:
-        """Let the next transaction be for no more recipients than the server takes at once; None for any number."""
+    def limit(self, extensions: Extensions) -> None:
+        """Let the next transaction be for no more recipients, at no more domains, than the server takes at once."""
+        most, most_domains = extensions.recipients, extensions.recipient_domains
         if self._split is None:
-            if len(self.recipients) <= (most or MOST_RECIPIENTS):
+            recipients = self.recipients
+            if len(recipients) <= (most or MOST_RECIPIENTS) and (
+                most_domains is None or len(set(map(domain_of, recipients))) <= most_domains
+            ):
                 return
-            self._split = Split(self.recipients)
-        self.narrow(self._split.next_recipients(most))
+            self._split = Split(recipients)
+        self.narrow(self._split.next_recipients(most, most_domains))
 
     def cut_off(self, error: MailError) -> bool:
         """Note how far the server had come with it when the session ended; return whether that is of use."""

@@ -209,7 +209,7 @@ class Worker:
             and (job := pool.take_job()) is not None
         ):
             try:
-                job.limit(extensions.recipients)
+                job.limit(extensions)
                 fit(job, extensions)
             except MailError as error:
                 job.finish(error)

@@ -13,7 +13,16 @@ class Extensions(Mapping[str, str]):
     `domain` is the name by which the server calls itself. Nothing is known before EHLO and after HELO: empty.
     """
 
-    __slots__ = ("_keywords", "domain", "mechanisms", "messages", "pipelining", "recipients", "size")
+    __slots__ = (
+        "_keywords",
+        "domain",
+        "mechanisms",
+        "messages",
+        "pipelining",
+        "recipient_domains",
+        "recipients",
+        "size",
+    )
 
     def __init__(self, domain: str = "", keywords: Mapping[str, str] | None = None) -> None:
         self.domain: str = domain
@@ -29,6 +38,9 @@ class Extensions(Mapping[str, str]):
         """The most messages in one session, None if the server names no maximum (RFC 9422 §4.1)."""
         self.recipients: int | None = _number(limits.get("RCPTMAX", ""))
         """The most recipients in one transaction, None if the server names no maximum (RFC 9422 §4.2)."""
+        self.recipient_domains: int | None = _number(limits.get("RCPTDOMAINMAX", ""))
+        """The most domains that recipients of one transaction have, None if the server names no maximum
+        (RFC 9422 §4.3)."""
         self.mechanisms: tuple[str, ...] = tuple(
             dict.fromkeys(self._keywords.get("AUTH", "").upper().split())
         )

@@ -1,4 +1,4 @@
-"""A message for more recipients than a server takes in one transaction (RFC 5321 §4.5.3.1.10, RFC 9422 §4.2)."""
+"""A message for more recipients than a server takes in one transaction (RFC 5321 §4.5.3.1.10, RFC 9422 §4.2, §4.3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .replies import Reply
 
-__all__ = ["MOST_RECIPIENTS", "Split", "takes_no_more"]
+__all__ = ["MOST_RECIPIENTS", "Split", "domain_of", "takes_no_more"]
 
 MOST_RECIPIENTS = 1_000
 """In one transaction, where the server does not say: Postfix takes so many, and ends the session at as many more."""
@@ -31,6 +31,11 @@ def takes_no_more(reply: Reply) -> bool:
         return False
     enhanced = reply.enhanced_status_code
     return enhanced is None or enhanced[2:] == "5.3"
+
+
+def domain_of(path: str) -> str:
+    """The domain of a forward-path, in small letters."""
+    return path.rpartition("@")[2].lower()
 
 
 class Split:
@@ -60,15 +65,35 @@ class Split:
     def __repr__(self) -> str:
         return f"<Split {len(self._left)} of {len(self.recipients)} left>"
 
-    def next_recipients(self, most: int | None = None) -> list[str]:
+    def next_recipients(self, most: int | None = None, most_domains: int | None = None) -> list[str]:
         """Return the recipients of the next transaction, in the order given.
 
         Args:
             most: how many the server says that it takes; None if it does not say.
+            most_domains: the same of the domains that they are at.
         """
         most = most or MOST_RECIPIENTS
-        self._asked = self._left[: min(most, self._most or most)]
+        most = min(most, self._most or most)
+        if most_domains is None:
+            self._asked = self._left[:most]
+        else:
+            self._gather(most, most_domains)
         return [self.recipients[position] for position in self._asked]
+
+    def _gather(self, most: int, most_domains: int) -> None:
+        """Put those first who go together."""
+        domains: set[str] = set()
+        asked: list[int] = []
+        others: list[int] = []
+        for position in self._left:
+            domain = domain_of(self.recipients[position])
+            if len(asked) < most and (domain in domains or len(domains) < most_domains):
+                domains.add(domain)
+                asked.append(position)
+            else:
+                others.append(position)
+        self._asked = asked
+        self._left = [*asked, *others]
 
     def learn(self, outcome: Outcome) -> bool:
         """Take what is known of a transaction that was cut off and is to be sent again; return whether that is news.

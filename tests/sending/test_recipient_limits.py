@@ -200,6 +200,21 @@ async def test_a_limit_that_is_announced(by: str) -> None:
     assert not any(line.startswith("452") for line in lines)
 
 
+@pytest.mark.parametrize("by", ["client", "chunking", "data"])
+@on_each_runtime(runtimes=BOTH)
+async def test_a_limit_of_domains_that_is_announced(by: str) -> None:
+    """RFC 9422 §4.3."""
+    recipients = ["a@x.example", "b@y.example", "c@Z.example", "d@x.example", "e@z.example"]
+    async with own_server(more_extensions={"LIMITS": "RCPTMAX=5 RCPTDOMAINMAX=2"}) as (keeper, url):
+        outcome = await send(url, by, recipients)
+    assert outcome.ok
+    assert [each.address for each in outcome.recipients] == recipients
+    assert keeper.transactions == [
+        ["a@x.example", "b@y.example", "d@x.example"],
+        ["c@Z.example", "e@z.example"],
+    ]
+
+
 @on_each_runtime(runtimes=BOTH)
 async def test_many_at_a_time() -> None:
     """Each message has one outcome, and each recipient one copy."""

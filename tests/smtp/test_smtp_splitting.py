@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from asyncmail.errors import ConnectionLost, Stage
 from asyncmail.smtp import Outcome, RecipientOutcome, Reply, Split, Status, takes_no_more
+from asyncmail.smtp.splitting import domain_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -292,3 +293,26 @@ def test_what_is_unknown_stays_so_and_the_others_go_on() -> None:
     outcome = split.outcome()
     assert [each.status.value for each in outcome.recipients] == ["unknown"] * 2 + ["accepted"] * 2
     assert outcome.error is LOST
+
+
+@given(st.lists(st.sampled_from("vwxyz"), min_size=1, max_size=30), st.integers(1, 9), st.integers(1, 4))
+def test_no_more_domains_than_a_server_takes_at_once(
+    domains: list[str], most: int, most_domains: int
+) -> None:
+    recipients = [f"a{number}@{domain}.example" for number, domain in enumerate(domains)]
+    split = Split(recipients)
+    server = Server(most)
+    copies: list[str] = []
+    goes_on = True
+    while goes_on:
+        asked = split.next_recipients(most, most_domains)
+        assert 0 < len(asked) <= most
+        assert len({domain_of(each) for each in asked}) <= most_domains
+        copies += asked
+        goes_on = split.add(server.take(asked))
+    assert sorted(copies) == sorted(recipients)
+    outcome = split.outcome()
+    assert [each.address for each in outcome.accepted] == recipients
+    # No transaction leaves out who could have been in it.
+    groups = len(server.transactions)
+    assert groups <= len(set(domains)) + len(recipients) // most
