@@ -35,7 +35,7 @@ async def lifespan(app):
 
 async def reset_password(request):
     try:
-        parcel = TEMPLATE.render({"token": secrets.token_urlsafe()}, to=request.query_params["to"])
+        parcel = TEMPLATE.render({"token": secrets.token_urlsafe()}, to=request.query_params.get("to", ""))
         outcome = await request.app.state.mailer.send(parcel)
         outcome.raise_for_refusals()
     except asyncmail.InputError as error:

@@ -106,6 +106,9 @@ async def test_web_service(servers):
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
+        for nobody in ({}, {"to": "nobody"}):
+            response = await client.post("/reset", params=nobody)
+            assert response.status_code == 400
         response = await client.post("/reset", params={"to": "ann@example.com"})
     assert response.json() == {"ann@example.com": "accepted"}
     assert b"To: ann@example.com\r\n" in servers.maildrops.contents("ann")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from email.headerregistry import BaseHeader
 from email.message import EmailMessage, Message, MIMEPart
 from pathlib import Path
@@ -47,6 +48,7 @@ _DROPPED = re.compile(
     r"|mime-version|(?:resent|arc|content)-.*",
     re.IGNORECASE,
 )
+_HEADER_DEFECTS = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -413,7 +415,14 @@ def _load(source: bytes | str | os.PathLike[str] | MessageLike) -> EmailMessage:
                 f"the template {printable(os.fspath(source))} cannot be read: {error.strerror}",
                 cure="check the path",
             ) from error
-    return as_email_message(source)
+    message = as_email_message(source)
+    if any(isinstance(defect, _HEADER_DEFECTS) for defect in message.defects):
+        line = str(message.get_payload()).partition("\n")[0]  # which the parser takes for the body's first
+        raise TemplateError(
+            f"a line of the template's header is no field: {quoted(line)}",
+            cure="write Name: value, and a blank line behind the header",
+        )
+    return message
 
 
 def _language(engine: str) -> Language:

@@ -64,6 +64,9 @@ _SHUTTING_DOWN = Reply(421, "The server is shutting down, try again later", "4.3
 _TOO_MANY = Reply(421, "Too many connections, try again later", "4.7.0")
 _IDLE = Reply(421, "Nothing came for too long", "4.4.2")
 
+_LEAST_RATE = (
+    50.0  # octets per second of content, in the long run; whoever is slower only keeps the session open
+)
 _NO_NAME = "not the name of a user: return the name, or None if the password is wrong"
 
 _ask = partial(ask, refusal=SMTPReplyError, failed=_LOCAL_ERROR)
@@ -98,7 +101,8 @@ class SMTPServer(MailServer):
             has to do what they promise.
         limits: what a client may send.
         connection_limits: how many clients are served.
-        idle_seconds: after so long without a whole command a session ends, at least 300 by RFC 5321 §4.5.3.2.7.
+        idle_seconds: after so long without a whole command a session ends, at least 300 by RFC 5321 §4.5.3.2.7; with
+            content that comes at less than 50 octets per second soon after that.
         grace_seconds: how long `aclose` waits for transactions under way.
         trace: called with each line of all sessions, secrets replaced.
 
@@ -196,6 +200,7 @@ class _SMTPSession:
     __slots__ = (
         "_asked",
         "_chunks",
+        "_content_since",
         "_ending",
         "_failure",
         "_greeting",
@@ -232,6 +237,9 @@ class _SMTPSession:
         self._ending = False
         self._waiting = False  # for the client
         self._stalled: float | None = None  # since when octets come that complete nothing
+        self._content_since: float | None = (
+            None  # the first octets of content have come, and the last ones not
+        )
         self._has_ended = False
         self._asked: Coroutine[object, object, None] | None = (
             None  # what a hook has to finish before the session goes on
@@ -310,7 +318,10 @@ class _SMTPSession:
             await asked
 
     def _patience(self) -> float:
-        """Seconds for the client to go on: a command that comes octet by octet gets no more than one that does not."""
+        """Seconds for the client to go on: what comes octet by octet gets little more than what does not come."""
+        if self._content_since is not None:
+            granted = self._idle_seconds + self._protocol.content_octets / _LEAST_RATE
+            return min(max(self._content_since + granted - now(), 0.0), self._idle_seconds)
         if self._stalled is None:
             return self._idle_seconds
         return max(self._stalled + self._idle_seconds - now(), 0.0)
@@ -331,6 +342,10 @@ class _SMTPSession:
                 self._asked = asked
                 return None
             event = protocol.next_event()
+        if protocol.content_octets:
+            self._content_since = self._content_since or now()
+        else:
+            self._content_since = None
         goes_on = event is _NEED_DATA and not self._ending
         return protocol.data_to_send() if goes_on else None
 

@@ -158,6 +158,11 @@ class ServerProtocol:
         return self._mail is not None
 
     @property
+    def content_octets(self) -> int:
+        """Octets of the content that is being read."""
+        return self._content_octets
+
+    @property
     def encrypted(self) -> bool:
         """Whether the session is protected by TLS."""
         return self._encrypted

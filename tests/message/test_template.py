@@ -642,3 +642,15 @@ def test_rendered_octets_are_those_of_flatten() -> None:
     assert isinstance(parcel.content, bytes)
     assert flatten(parcel.content) is parcel.content
     assert isinstance(message_from_bytes(parcel.content), Message)
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (b"From: a@example.com\nTo: b@example.com\nBad header here\nSubject: x\n\nDear\n", "Bad header here"),
+        (b"From: a@example.com\nDear all,\n", "Dear all,"),
+    ],
+)
+def test_a_line_of_the_header_that_is_no_field(source: bytes, line: str) -> None:
+    with pytest.raises(TemplateError, match=f"is no field: '{line}'"):
+        Template(source)
