@@ -251,6 +251,7 @@ def test_more_connections_than_are_allowed(runtime: str, authority: Authority, t
 
 @on_each_server
 def test_more_connections_than_file_descriptors(runtime: str, authority: Authority, tmp_path: Path) -> None:
+    began = time.monotonic()
     with attacked(runtime, authority, tmp_path, files=64) as server, ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(server.connect("smtp"))
@@ -267,7 +268,9 @@ def test_more_connections_than_file_descriptors(runtime: str, authority: Authori
             return False
 
         assert wait_until(serves, 20)
-    assert (tmp_path / "log").read_text().count("Too many open files") < 200
+    # asyncio tries again once a second, for each address; left to itself it complained a hundred times for each.
+    complaints = (tmp_path / "log").read_text().count("Too many open files")
+    assert complaints < 60 * (1 + time.monotonic() - began)
 
 
 @on_each_server
