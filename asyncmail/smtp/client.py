@@ -373,7 +373,9 @@ class ClientProtocol:
         """Why these cannot be sent now: what the first of them that cannot be is up against."""
         state = self._state
         last = self._in_flight[-1] if self._in_flight else None
-        for command in commands:
+        following = iter(commands)
+        while True:
+            command = next(following)  # one of them is at fault
             moved = _state_after(state, (type(command),))
             if moved is None:
                 return LocalProtocolError(

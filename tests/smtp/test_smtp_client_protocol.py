@@ -847,3 +847,22 @@ def test_no_command_is_always_legal() -> None:
     client.send(Noop())
     client.send()
     assert client.in_flight == (Noop(),)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "commands", "why"),
+    [
+        ("", (Noop(), Noop()), "NOOP has to wait for the answer to NOOP"),
+        ("PIPELINING", (Rset(), Mail(sender=""), Data()), "DATA is not legal in the state 'sender'"),
+        ("PIPELINING", (Rset(), Quit(), Noop()), "NOOP is not legal in the state 'quit'"),
+        ("PIPELINING", (Ehlo(domain="x"), Noop()), "NOOP has to wait for the answer to EHLO"),
+    ],
+)
+def test_a_group_of_which_one_is_at_fault_is_not_sent(
+    keywords: str, commands: tuple[Command, ...], why: str
+) -> None:
+    client = session(keywords)
+    with pytest.raises(LocalProtocolError, match=why):
+        client.send(*commands)
+    assert sent(client) == b""
+    assert client.in_flight == ()
