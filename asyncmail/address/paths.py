@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import TYPE_CHECKING
 
 from ..errors import AddressSyntaxError
 from .grammar import MAILBOX_PATTERN, MAX_MAILBOX, scan_mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "check_forward_path",
@@ -19,7 +23,9 @@ __all__ = [
     "parse_reverse_path",
 ]
 
-is_plain_path = re.compile(rf"(?!.{{{MAX_MAILBOX + 1}}}){MAILBOX_PATTERN}").fullmatch
+is_plain_path: Callable[[str], re.Match[str] | None] = re.compile(
+    rf"(?!.{{{MAX_MAILBOX + 1}}}){MAILBOX_PATTERN}"
+).fullmatch
 """Whether a text is a path as it stands: true of most addresses, and what is false has to be looked at closely."""
 _match_path = re.compile(rf"<({MAILBOX_PATTERN})>").match
 
