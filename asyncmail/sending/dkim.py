@@ -161,7 +161,9 @@ class DKIMSigner:
 
         RFC 6376 §4.2, §5, RFC 8463 §3.
         """
-        octets = flatten(octets)
+        return self._sign_flat(flatten(octets), others)
+
+    def _sign_flat(self, octets: bytes, others: Sequence[DKIMSigner]) -> bytes:
         message = _Message(octets)
         return b"".join([*(signer._field(message) for signer in (self, *others)), octets])
 
@@ -189,7 +191,7 @@ class DKIMSigner:
         def signed(message: Parcel | MessageLike | bytes) -> Parcel:
             prepared = prepare(message)
             envelope = prepared.envelope
-            content = self.sign(prepared.octets, others=others)
+            content = self._sign_flat(prepared.octets, others)
             return Parcel(content, envelope.sender, envelope.recipients, tag=prepared.tag)
 
         return Ahead(messages, signed)
