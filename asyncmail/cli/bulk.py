@@ -38,7 +38,7 @@ from .recipients import Recipients
 from .terminal import heading, note, progress, show_json, show_table, status_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from ..message import Parcel
     from ..sending import Unsettled
@@ -234,24 +234,28 @@ def bulk(
 
 
 class _Source:
-    """The messages that are still to be sent; made in worker threads, see `parcels`."""
+    """The messages that are still to be sent, made in worker threads; none more once it is stopped."""
 
     def __init__(self, merge: Merge, journal: Journal, limit: int | None, *, retry_unknown: bool) -> None:
         self._merge = merge
         self._journal = journal
-        self._limit = limit
         self._retry_unknown = retry_unknown
+        self._ahead = Ahead(islice(self._rendered(), limit), merge.sign)
         self.is_stopped = False
 
-    @property
-    def parcels(self) -> AsyncIterator[Parcel]:
-        """Them, signed if there is a key."""
-        return Ahead(islice(self._rendered(), self._limit), self._merge.sign)
+    def __aiter__(self) -> _Source:
+        return self
+
+    async def __anext__(self) -> Parcel:
+        if not self.is_stopped:
+            parcel = await anext(self._ahead)
+            if not self.is_stopped:
+                return parcel
+        await self._ahead.aclose()
+        raise StopAsyncIteration
 
     def _rendered(self) -> Iterator[Parcel]:
         for row in self._merge.recipients.rows():
-            if self.is_stopped:
-                return
             key = self._merge.key(row)
             if not self._journal.is_done(key, retry_unknown=self._retry_unknown):
                 yield self._merge.render(row, self._journal.message_id(key, self._merge.domain))
@@ -289,7 +293,7 @@ class _Run:
                     bar = add_bar("Sending", left if self._limit is None else min(left, self._limit))
                     try:
                         async for outcome in journal.send_many(
-                            mailer, source.parcels, retry_unknown=self._retry_unknown, window=window
+                            mailer, source, retry_unknown=self._retry_unknown, window=window
                         ):
                             self._sent += outcome.error is None
                             bar.advance()

@@ -178,3 +178,16 @@ async def test_a_context_for_servers_is_none_for_clients() -> None:
     async with SMTPServer(Receiver()) as server:
         with pytest.raises(MailError):
             await SMTPClient(f"smtps://127.0.0.1:{server.port}", tls_context=context).connect()
+
+
+def test_an_interrupt_sends_no_more_than_what_is_under_way(bulk: tuple[Receiver, list[object]]) -> None:
+    """What has been made ahead, and not begun, is not sent."""
+    receiver, arguments = bulk
+    process = subprocess.Popen(
+        command(*arguments, "--rate", "4/s", "--connections", "1"), stderr=subprocess.PIPE
+    )
+    while not receiver.received:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert len(receiver.received) < 30
