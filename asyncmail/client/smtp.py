@@ -509,6 +509,11 @@ class SMTPClient:
 
         def handle() -> None:
             nonlocal stalled
+            replies = protocol.next_replies()
+            if replies:
+                stalled = None
+                pipeline.take(replies)
+                return
             events = protocol.next_events()
             if events:
                 stalled = None

@@ -50,9 +50,11 @@ class Job(Transaction):
 
     def limit(self, extensions: Extensions) -> None:
         """Let the next transaction be for no more recipients, at no more domains, than the server takes at once."""
+        recipients = self.recipients
+        if self._split is None and len(recipients) == 1:
+            return
         most, most_domains = extensions.recipients, extensions.recipient_domains
         if self._split is None:
-            recipients = self.recipients
             if len(recipients) <= (most or MOST_RECIPIENTS) and (
                 most_domains is None or len(set(map(domain_of, recipients))) <= most_domains
             ):

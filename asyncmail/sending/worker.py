@@ -45,7 +45,6 @@ class Worker:
         self._pause = pause
         self._pipeline: Pipeline[Job] | None = None
         self._left: float = math.inf  # messages that it may still take
-        self._window = min(pool.limits.window, FIRST_WINDOW)
         self._ends_at = NEVER
         self._has_answers = False
         self.failures_before: int = pool.failures
@@ -76,7 +75,7 @@ class Worker:
     def poke(self) -> bool:
         """There is a job; return whether this takes it, though answers are due."""
         pipeline = self._pipeline
-        if pipeline is None or not self._left or len(pipeline) >= self._window or not pipeline.has_room:
+        if pipeline is None or not self._left or not pipeline.has_room:
             return False
         self._client.interrupt()
         return True
@@ -139,13 +138,14 @@ class Worker:
         follows = (
             limits.chunking and "CHUNKING" in self._client.extensions and self._client.extensions.pipelining
         )
-        return int(min(self._window if follows else min(limits.window, 2), max(self._left, 1)))
+        return int(min(limits.window, FIRST_WINDOW if follows else 2, max(self._left, 1)))
 
     async def _work(self) -> None:
         limits = self._pool.limits
         pipeline = self._pipeline = Pipeline(
             self._client.protocol,
             window=limits.window,
+            first_window=FIRST_WINDOW,
             window_octets=limits.window_octets,
             chunking=limits.chunking,
             refusals=_EXIM_REFUSALS if "Exim" in str(self._client.greeting) else None,
@@ -201,13 +201,7 @@ class Worker:
     def _fill(self, pipeline: Pipeline[Job]) -> bool:
         pool = self._pool
         extensions = self._client.extensions
-        window = self._window
-        while (
-            len(pipeline) < window
-            and pipeline.has_room
-            and self._left
-            and (job := pool.take_job()) is not None
-        ):
+        while self._left and pipeline.has_room and (job := pool.take_job()) is not None:
             try:
                 job.limit(extensions)
                 fit(job, extensions)
@@ -227,7 +221,6 @@ class Worker:
             return
         self._hand_over(pipeline)
         self._has_answers = True
-        self._window = min(self._window + len(pipeline.outcomes), self._pool.limits.window)
         self._pool.answered(len(pipeline.outcomes))
         pipeline.outcomes.clear()
 

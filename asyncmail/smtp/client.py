@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections import deque
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     LimitExceeded,
@@ -14,7 +16,7 @@ from ..errors import (
     RemoteProtocolError,
     Stage,
 )
-from ..wire import Direction, DotStuffer, NewlineNormalizer, Signal, Trace
+from ..wire import Direction, DotStuffer, NewlineNormalizer, Signal, Trace, stuff
 from .commands import (
     Auth,
     AuthResponse,
@@ -52,7 +54,9 @@ _END_OF_CONTENT = EndOfContent()
 _reply_received: Callable[[tuple[Command, Reply, str | None]], ReplyReceived] = partial(
     tuple.__new__, ReplyReceived
 )
+_encode: Callable[[Command], bytes] = methodcaller("encode")
 _ANSWERED_IN_STEPS = frozenset((Data, Auth, AuthResponse))
+_ENDS_TRANSACTION = frozenset((Bdat, EndOfContent, Rset))
 
 
 class ClientProtocol:
@@ -115,7 +119,7 @@ class ClientProtocol:
         self._reply_octets = 0
         # The transaction that the answers have come to, behind the one being sent.
         self._sender_accepted = False
-        self._accepted: list[str] = []
+        self._accepted: list[Rcpt] = []
         self._answered = 0  # of the accepted, after the content (LMTP)
         self._chunk: Bdat | None = None  # the octets of which are due
         self._chunk_left = 0
@@ -162,13 +166,16 @@ class ClientProtocol:
 
     @property
     def can_send(self) -> bool:
-        """Whether another command may follow now, as far as those in flight are concerned."""
-        return not self._in_flight or (self.extensions.pipelining and not self._in_flight[-1].ends_group)
+        """Whether another command may follow now: some are legal, and none in flight has to be answered first."""
+        if not CLIENT_SENDS[self._state]:
+            return False
+        in_flight = self._in_flight
+        return not in_flight or (self.extensions.pipelining and not in_flight[-1].ends_group)
 
     @property
     def accepted_recipients(self) -> tuple[str, ...]:
         """Forward-paths accepted so far in the transaction that the answers have come to."""
-        return tuple(self._accepted)
+        return tuple([command.recipient for command in self._accepted])
 
     # --- input
 
@@ -228,7 +235,7 @@ class ClientProtocol:
                 kind = type(command)
                 recipient = None
                 if reply.code < 300 and kind is Rcpt and self._sender_accepted:
-                    self._accepted.append(command.recipient)  # type: ignore[attr-defined]
+                    self._accepted.append(command)  # type: ignore[arg-type]
                     in_flight.popleft()
                 elif reply.code < 300 and kind is Mail:
                     self._sender_accepted = True
@@ -251,6 +258,52 @@ class ClientProtocol:
         if self._state is not ClientState.ERROR:
             self._state = ClientState.CLOSED
         return [ConnectionEnded(tuple(self._in_flight))]
+
+    def next_replies(self) -> list[Reply]:
+        """Return all answers that have come, if each is what its command hopes for; else none, and nothing is taken.
+
+        They belong to the commands in flight, the oldest first. This is `next_events` for who keeps account of what
+        was sent, and wants to know no more than that all is well: what is returned is taken, and what is anything but
+        a yes of one line to a transaction's commands is left to `next_events`.
+        """
+        lines, in_flight = self._lines, self._in_flight
+        number = len(lines)
+        if (
+            not 0 < number <= len(in_flight)
+            or self._reply_lines
+            or self._unasked
+            or self._chunk is not None
+            or self._content_begun
+            or self.lmtp
+            or self.trace is not None
+            or self._failure is not None
+            or len(self._partial_line) > self._longest
+            or max(map(len, lines)) >= self._longest
+        ):
+            return []
+        try:
+            replies: list[Any] = list(map(parse_line, lines))
+        except RemoteProtocolError:  # which is to be told behind what came before it
+            return []
+        if not all(replies):
+            return []
+        commands: list[Any] = list(in_flight if number == len(in_flight) else islice(in_flight, number))
+        kinds = tuple(map(type, commands))
+        if Bdat in kinds and any(type(command) is Bdat and not command.last for command in commands):
+            return []
+        moved = _after_yes(kinds, tuple([reply.code for reply in replies]), self._sender_accepted)
+        if moved is None:
+            return []
+        self._sender_accepted, is_same, begin, end = moved
+        self._accepted = (self._accepted if is_same else []) + commands[begin:end]
+        lines.clear()
+        if number == len(in_flight):
+            in_flight.clear()
+            self._settle(kinds[-1], replies[-1])
+        else:
+            for _ in commands:
+                in_flight.popleft()
+        return replies
 
     def _read_multiline(self, line: bytes) -> Reply | None:
         """The reply that ends with this line, None if it goes on (RFC 5321 §4.2.1)."""
@@ -290,7 +343,7 @@ class ClientProtocol:
                 raise RemoteProtocolError(f"the content was answered {reply} before its end")
             ends_content = kind is EndOfContent or (isinstance(command, Bdat) and command.last)
             if self.lmtp and self._accepted and ends_content:
-                recipient = self._accepted[self._answered]
+                recipient = self._accepted[self._answered].recipient
                 self._answered += 1
                 if self._answered < len(self._accepted):
                     return recipient
@@ -356,7 +409,7 @@ class ClientProtocol:
         state = _state_after(self._state, tuple(map(type, commands)))
         if state is None or not self.can_send or (len(commands) > 1 and not self.extensions.pipelining):
             raise self._refusal(commands)
-        self._output += [command.encode() for command in commands]
+        self._output += map(_encode, commands)
         self._put_in_flight(commands)
         self._state = state
         if self.trace is not None:
@@ -429,13 +482,39 @@ class ClientProtocol:
         Raises:
             LocalProtocolError: no content is due.
         """
-        state = CLIENT_SENDS[self._state].get(EndOfContent)
-        if state is None:
-            raise LocalProtocolError(f"no content is due in the state {self._state.value!r}")
+        state = self._behind_content()
         rest = self._normalizer.finish()
         if rest:
             self._output.append(self._stuffer.encode(rest))
         self._output.append(self._stuffer.finish())
+        self._note_content_end(state)
+
+    def send_whole_content(self, content: bytes) -> None:
+        """Add the content that follows DATA, and its end: `send_content` and `end_content` in one.
+
+        Args:
+            content: the octets; all line endings are known to be CRLF.
+
+        Raises:
+            LocalProtocolError: no content is due, or some of it was sent before.
+        """
+        state = self._behind_content()
+        if self._content_begun or (content and self._state is ClientState.LONE_DOT):
+            raise LocalProtocolError(f"no whole content is due in the state {self._state.value!r}")
+        encoded, end = stuff(content)
+        if encoded:
+            self._output.append(encoded)
+        self._output.append(end)
+        self._content_octets = len(content)
+        self._note_content_end(state)
+
+    def _behind_content(self) -> ClientState:
+        state = CLIENT_SENDS[self._state].get(EndOfContent)
+        if state is None:
+            raise LocalProtocolError(f"no content is due in the state {self._state.value!r}")
+        return state
+
+    def _note_content_end(self, state: ClientState) -> None:
         if self.trace is not None:
             self.trace(Direction.SENT, f"<{self._content_octets} octets of content>")
             self.trace(Direction.SENT, ".")
@@ -501,6 +580,35 @@ def _state_after(state: ClientState, kinds: tuple[type[Command], ...]) -> Client
             return None
         state = moved
     return state
+
+
+@lru_cache(maxsize=1024)
+def _after_yes(
+    kinds: tuple[type[Command], ...], codes: tuple[int, ...], sender_accepted: bool
+) -> tuple[bool, bool, int, int] | None:
+    """What answers to commands of these kinds leave behind, None if one of them is no yes that a transaction takes.
+
+    Returns:
+        Whether a sender stands accepted, whether that is still the same as before, and where the commands that name
+        its recipients begin and end.
+    """
+    is_same = True
+    begin = end = 0
+    for number, (kind, code) in enumerate(zip(kinds, codes, strict=True)):
+        if kind is Data:
+            if not 300 <= code < 400:
+                return None
+        elif code >= 300:
+            return None
+        elif kind is Rcpt and sender_accepted:
+            end = number + 1
+        elif kind is Mail or kind in _ENDS_TRANSACTION:
+            sender_accepted = kind is Mail
+            is_same = False
+            begin = end = number + 1
+        else:
+            return None
+    return sender_accepted, is_same, begin, end
 
 
 def _what_is_legal(state: ClientState) -> str:

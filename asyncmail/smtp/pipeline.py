@@ -33,7 +33,6 @@ _DATA = Data()
 _RSET = Rset()
 _ACCEPTED = Status.ACCEPTED
 _CONTENT = Stage.CONTENT
-_ENDED = frozenset((ClientState.QUIT, ClientState.CLOSED, ClientState.ERROR))
 
 # Recipients of the unanswered beyond which no transaction is begun, and commands of one transaction that may wait for
 # their answers: the answers to more could fill the server's buffers while the client still writes, and both would wait
@@ -62,7 +61,6 @@ class Transaction:
     __slots__ = (
         "_answers",
         "_commands",
-        "_content_at",
         "_due",
         "_end",
         "_is_plain",
@@ -128,12 +126,16 @@ class Transaction:
         self._commands = commands  # EndOfContent is added when it is sent
         self._answers = []  # to the commands, one each; in LMTP, more to the content
         self._mail_at = mail_at  # index of MAIL, behind which the RCPTs follow
-        self._content_at = len(commands) - (type(commands[-1]) is Bdat)  # index of what ends the content
         self._pipelined = pipelined  # behind another one that was not answered yet
         self._is_plain = True  # nothing was refused, and one answer to the content is for all
         self._next = 0  # index of the command to send next
         self._due = 0  # answers, to all that was sent
         self._end = 0  # octets of the session up to and with the end of its content; 0 before that was sent
+
+    @property
+    def _content_at(self) -> int:
+        """Index of the answer to what ends the content."""
+        return len(self._commands) - (type(self._commands[-1]) is Bdat)
 
     @property
     def _mail_reply(self) -> Reply | None:
@@ -268,6 +270,7 @@ class Pipeline(Generic[TransactionT]):
     Args:
         protocol: greeted, and in a state in which MAIL is legal.
         window: transactions that may be without answer at the same time.
+        first_window: the same at first; for each message that is answered, one more, up to `window`.
         window_octets: content that may be without answer at the same time, in octets.
         chunking: use BDAT where the server offers it.
         piece_octets: content that is added to the output at a time behind DATA, in octets; what is left follows with
@@ -281,6 +284,7 @@ class Pipeline(Generic[TransactionT]):
         protocol: ClientProtocol,
         *,
         window: int = 64,
+        first_window: int | None = None,
         window_octets: int = 1_048_576,
         chunking: bool = True,
         piece_octets: int = 1_048_576,
@@ -298,7 +302,8 @@ class Pipeline(Generic[TransactionT]):
         extensions = protocol.extensions
         self._offers_size = "SIZE" in extensions
         self._chunking = chunking and "CHUNKING" in extensions
-        self._window = window if refusals is None else min(window, refusals)
+        self._most = window if refusals is None else min(window, refusals)  # that the window may come to
+        self._window = self._most if first_window is None else min(self._most, first_window)
         self._refusals_left = refusals
         self._window_octets = window_octets
         self._piece_octets = piece_octets
@@ -325,12 +330,11 @@ class Pipeline(Generic[TransactionT]):
 
     @property
     def _fits(self) -> bool:
-        unanswered = len(self._unanswered)
+        unanswered = self._unanswered
         return not unanswered or (
-            unanswered < self._window
+            len(unanswered) < self._window
             and self._octets < self._window_octets
             and self._recipients < _MAX_IN_FLIGHT
-            and not self._cautious
         )
 
     def submit(self, transaction: TransactionT) -> None:
@@ -346,16 +350,16 @@ class Pipeline(Generic[TransactionT]):
             assert self._writing is not None
             self._write_piece(self._writing)
         while self._writing is not None or (self._queue and self._fits):
-            if self.is_closing or not protocol.can_send or protocol.state in _ENDED:
+            if self.is_closing or not protocol.can_send:
                 return
             transaction = self._writing or self._begin(self._queue.popleft())
-            waiting = transaction._due - len(transaction._answers)
-            if waiting >= _MAX_IN_FLIGHT or transaction._next == len(transaction._commands):
+            most = _MAX_IN_FLIGHT + len(transaction._answers) - transaction._due
+            if most <= 0 or transaction._next == len(transaction._commands):
                 return
-            self._write(transaction, _MAX_IN_FLIGHT - waiting)
+            self._write(transaction, most)
 
     def _begin(self, transaction: TransactionT) -> TransactionT:
-        behind = bool(self._unanswered)
+        unanswered = self._unanswered
         octets = len(transaction.content)
         mail = _mail(
             transaction.sender,
@@ -363,17 +367,19 @@ class Pipeline(Generic[TransactionT]):
             transaction.eight_bit,
             transaction.smtputf8,
         )
-        content = Bdat(size=octets, last=True) if self._chunking else _DATA
-        commands: list[Command] = [mail, *transaction._rcpts, content]
+        commands: list[Command] = [mail, *transaction._rcpts]
+        commands.append(Bdat(size=octets, last=True) if self._chunking else _DATA)
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
         resets = (
-            self._protocol.state is not ClientState.READY or self._cautious or (behind and self._chunking)
+            (self._chunking and bool(unanswered))
+            or self._cautious
+            or self._protocol.state is not ClientState.READY
         )
         if resets:
             commands.insert(0, _RSET)
-        transaction._start(commands, int(resets), behind)
-        self._unanswered.append(transaction)
+        transaction._start(commands, int(resets), bool(unanswered))
+        unanswered.append(transaction)
         self._octets += octets
         self._recipients += len(transaction.recipients)
         self._writing = transaction
@@ -381,7 +387,7 @@ class Pipeline(Generic[TransactionT]):
 
     def _write(self, transaction: TransactionT, most: int) -> None:
         """Send the next commands of the transaction that is being written, or none if it is refused by now."""
-        if transaction._is_refused:
+        if not transaction._is_plain and transaction._is_refused:
             self._writing = None
             if len(transaction._answers) == transaction._due:
                 self._decide(transaction)
@@ -432,6 +438,21 @@ class Pipeline(Generic[TransactionT]):
             self._last = reply
         return None
 
+    def take(self, replies: Sequence[Reply]) -> None:
+        """Take what `ClientProtocol.next_replies` returned, as `handle` takes events."""
+        begin = 0
+        while begin < len(replies):
+            transaction = self._unanswered[0]
+            answers = transaction._answers
+            end = begin + transaction._due - len(answers)
+            answers += replies[begin:end]
+            if len(answers) == transaction._due and transaction is not self._writing:
+                self._decide(transaction)
+            begin = end
+        self._last = replies[-1]
+        if self._last.code >= 300:
+            self._write_content(transaction)
+
     def _take_exception(self, transaction: TransactionT, command: Command, reply: Reply) -> None:
         """Take what is no plain yes."""
         if reply.code < 400:
@@ -451,25 +472,29 @@ class Pipeline(Generic[TransactionT]):
             self.complaint = reply
 
     def _write_content(self, transaction: TransactionT) -> None:
-        state = self._protocol.state
+        """Write the content after 354, or begin to; with nobody accepted, a lone dot (RFC 2920 §3.1)."""
+        protocol = self._protocol
+        state = protocol.state
         if state is ClientState.CONTENT:
-            self._content_left = len(transaction.content)
-        elif state is not ClientState.LONE_DOT:
+            content = transaction.content
+        elif state is ClientState.LONE_DOT:
+            content = b""
+        else:
             return
-        # With nobody accepted, the content is empty: a lone dot (RFC 2920 §3.1).
         transaction._due += 1
-        self._write_piece(transaction)
+        if len(content) <= self._piece_octets:
+            protocol.send_whole_content(content)
+            self._content_written(transaction)
+        else:
+            self._content_left = len(content)
+            self._write_piece(transaction)
 
     def _write_piece(self, transaction: TransactionT) -> None:
         protocol = self._protocol
-        left = self._content_left
-        if left:
-            content = transaction.content
-            if left > self._piece_octets or left < len(content):
-                begin = len(content) - left
-                content = content[begin : begin + self._piece_octets]
-            protocol.send_content(content, is_normalized=True)
-            self._content_left = left - len(content)
+        begin = len(transaction.content) - self._content_left
+        piece = transaction.content[begin : begin + self._piece_octets]
+        protocol.send_content(piece, is_normalized=True)
+        self._content_left -= len(piece)
         if not self._content_left:
             protocol.end_content()
             self._content_written(transaction)
@@ -483,6 +508,7 @@ class Pipeline(Generic[TransactionT]):
         if not transaction._is_plain:
             if transaction._came_too_early:
                 self._cautious = True
+                self._window = self._most = 1
                 self._queue.appendleft(transaction)
                 return
             if self.goodbye is not None and transaction._was_cut_off:
@@ -490,8 +516,11 @@ class Pipeline(Generic[TransactionT]):
                 return
             if self._refusals_left is not None and not transaction._accepted:
                 self._refusals_left -= 1
-                self._window = min(self._window, self._refusals_left)
+                self._most = min(self._most, self._refusals_left)
+                self._window = min(self._window, self._most)
                 self.is_closing = self.is_closing or not self._refusals_left
+        if self._window < self._most:
+            self._window += 1
         self.outcomes.append((transaction, transaction._outcome()))
 
     def abandon(self, error: MailError, *, unsent_octets: int = 0) -> None:

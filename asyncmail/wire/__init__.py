@@ -5,7 +5,7 @@ Pure: nothing here knows a command, a state or a socket.
 
 from .arguments import encode_argument
 from .buffer import ReceiveBuffer
-from .dots import DotStuffer, DotUnstuffer, find_dot_line
+from .dots import DotStuffer, DotUnstuffer, find_dot_line, stuff
 from .newlines import BareNewlines, NewlineNormalizer, has_bare_newline, normalize_newlines
 from .signals import Signal
 from .trace import Direction, Trace
@@ -26,4 +26,5 @@ __all__ = [
     "find_dot_line",
     "has_bare_newline",
     "normalize_newlines",
+    "stuff",
 ]

@@ -6,7 +6,7 @@ one of the command, so content that begins with `.CRLF` is empty.
 
 from __future__ import annotations
 
-__all__ = ["DotStuffer", "DotUnstuffer", "find_dot_line"]
+__all__ = ["DotStuffer", "DotUnstuffer", "find_dot_line", "stuff"]
 
 _TERMINATOR = b"\r\n.\r\n"
 _WINDOW = 256  # octets to begin with: see `find_dot_line`
@@ -28,6 +28,14 @@ def find_dot_line(data: bytes, start: int) -> int:
         window *= 2
         stop = dot + window
     return found
+
+
+def stuff(content: bytes) -> tuple[bytes, bytes]:
+    """Return a whole content dot-stuffed, the same object where nothing needs it, and the end of content behind it."""
+    encoded = content if find_dot_line(content, 0) < 0 else content.replace(b"\r\n.", b"\r\n..")
+    if content.startswith(b"."):
+        encoded = b"." + encoded
+    return encoded, b".\r\n" if not content or content.endswith(b"\r\n") else _TERMINATOR
 
 
 class DotStuffer:

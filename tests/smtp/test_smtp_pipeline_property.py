@@ -115,6 +115,12 @@ class World:
         return self.read()
 
     def read(self) -> bool:
+        if self.data.draw(st.booleans(), "all at once"):
+            replies = self.client.next_replies()
+            if replies:
+                self.ended_by_421 = False
+                self.pipeline.take(replies)
+                return True
         while not isinstance(event := self.client.next_event(), Signal):
             if isinstance(event, ConnectionEnded):
                 return False
