@@ -170,10 +170,22 @@ def test_whole_content_only_where_it_is_due() -> None:
     assert client.data_to_send() == [b".\r\n"]
 
 
-groups = st.sampled_from(
-    [(A,), (B,), (R,), (S,), (R, S), (A, R, Data()), (A, R, S, Data()), (Rset(), A, R, LAST), (LAST,)]
-    + [(Rset(),), (Bdat(size=0),), (Data(),), (Noop(),), (EndOfContent(),)]
-)
+GROUPS: list[tuple[Command, ...]] = [
+    (A,),
+    (B,),
+    (R,),
+    (R, S),
+    (A, R, Data()),
+    (A, R, S, Data()),
+    (Rset(), A, R, LAST),
+    (LAST,),
+    (Rset(),),
+    (Bdat(size=0),),
+    (Data(),),
+    (Noop(),),
+    (EndOfContent(),),
+]
+groups = st.sampled_from(GROUPS)
 answers = st.sampled_from(
     [b"250 ok\r\n"] * 8 + [b"354 go\r\n"] * 4 + [b"550 no\r\n", b"250-a\r\n", b"2", b"x\r\n"]
 )

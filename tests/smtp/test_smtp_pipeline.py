@@ -365,6 +365,17 @@ def test_the_window() -> None:
         assert found.has_room is (name == "a")
 
 
+def test_a_window_that_opens() -> None:
+    client = session("PIPELINING CHUNKING")
+    found = Pipeline(client, window=3, first_window=1)
+    for name in "abcdef":
+        found.submit(message(name))
+    write(found, client)
+    for unanswered in (2, 3, 3, 2):
+        hear(found, client, OK * (3 if not found.outcomes else 4))
+        assert repr(found).endswith(f" {unanswered} unanswered>")
+
+
 def test_no_more_commands_than_answers_that_fit() -> None:
     """More could make both sides wait for each other: RFC 2920 §3.1."""
     recipients = [f"r{n}@y.example" for n in range(700)]
