@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from email.headerregistry import AddressHeader
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from ..address import Address, check_forward_path, check_reverse_path, is_plain_path
@@ -228,13 +229,17 @@ def envelope_from_headers(
 
 def make_envelope(sender: AddressLike, recipients: Addresses) -> Envelope:
     """Return the envelope for addresses in any of the forms that callers may use."""
-    path = addr_spec(sender)
     # What most are has been checked with one look.
-    if isinstance(recipients, _SEVERAL) and len(recipients) == 1:
+    if type(sender) is str and isinstance(recipients, _SEVERAL) and len(recipients) == 1:
         (recipient,) = recipients
         if type(recipient) is str and is_plain_path(recipient):
-            return Envelope._checked(check_reverse_path(path, smtputf8=True), (recipient,))
-    return Envelope(sender=path, recipients=addr_specs(recipients))
+            return Envelope._checked(_reverse_path(sender), (recipient,))
+    return Envelope(sender=addr_spec(sender), recipients=addr_specs(recipients))
+
+
+@lru_cache(maxsize=1024)  # the senders of many messages are few
+def _reverse_path(sender: str) -> str:
+    return check_reverse_path(addr_spec(sender), smtputf8=True)
 
 
 _TRACE_FIELDS = frozenset({"received", "return-path"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ..net import now
 from .allowance import Allowance
 from .job import undelivered
 from .pacing import Pace
+from .waiting import WaitingJobs
 from .worker import FIRST_WINDOW, Worker
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Pool:
         self._make_client = make_client
         self._connections = connections
         self._allowance = Allowance(connections)
-        self._queue: deque[Job] = deque()
+        self._waiting = WaitingJobs()
         self._workers: set[Worker] = set()
         self._one_at_a_time = first_alone  # while none has a session
         self._opening = 0  # of them
@@ -153,7 +153,7 @@ class Pool:
         return (
             f"{len(self._workers)} of {self._connections} connections, {len(self._idle)} idle,"
             f"{f' {allowed} allowed,' if allowed < self._connections else ''}"
-            f" {len(self._queue)} messages waiting{', closing' if self.is_closing else ''}"
+            f" {len(self._waiting)} messages waiting{', closing' if self.is_closing else ''}"
         )
 
     # --- for those who send
@@ -171,7 +171,7 @@ class Pool:
             opening=self._opening,
             idle=len(self._idle),
             allowed=self._allowance.connections,
-            waiting=len(self._queue),
+            waiting=len(self._waiting),
             under_way=self._under_way,
             answered=self._answered,
         )
@@ -187,11 +187,12 @@ class Pool:
             ClosedError: the pool takes no more.
         """
         self.require_open()
-        self._queue.append(job)
+        waiting = self._waiting
+        waiting.add(job)
         if self._idle:
             self._idle.pop().wake()
             return
-        if len(self._queue) == 1:  # else somebody has been told
+        if len(waiting) == 1:  # else somebody has been told
             any(worker.poke() for worker in self._workers)
         if len(self._workers) < self._allowance.connections:
             self.staff()
@@ -223,15 +224,13 @@ class Pool:
     @property
     def has_jobs(self) -> bool:
         """Whether anything waits."""
-        while self._queue and self._queue[0].is_withdrawn:
-            self._queue.popleft()
-        return bool(self._queue)
+        return bool(self._waiting)
 
     def take_job(self) -> Job | None:
         """The next job, None if there is none or it may not begin yet."""
-        if self.has_jobs and (self._pace is None or self._pace.take(now())):
-            return self._queue.popleft()
-        return None
+        if self._pace is not None and not (self._waiting and self._pace.take(now())):
+            return None
+        return self._waiting.take()
 
     @property
     def delay(self) -> float:
@@ -248,9 +247,9 @@ class Pool:
             if self._is_aborted:
                 job.finish(error)
             elif not job.attempts:
-                self._queue.appendleft(job)
+                self._waiting.add_first(job)
             elif job.attempts < self.limits.attempts:
-                self._queue.append(job)  # if it is what ends sessions, others are to be of use in between
+                self._waiting.add_last(job)  # if it is what ends sessions, others are to be of use in between
             else:
                 job.finish(undelivered(job, error))
 
@@ -284,8 +283,7 @@ class Pool:
     def answered(self, messages: int) -> None:
         """So many messages have been answered at a time: sessions are of use."""
         self._answered += messages
-        has_news = self.failures > 0
-        self.failures = 0
+        has_news, self.failures = self.failures > 0, 0
         if self._allowance.answered(messages, len(self._workers) - self._opening) or has_news:
             self.staff()
 
@@ -334,7 +332,7 @@ class Pool:
         if self._idle:
             self._idle.pop().wake()
             return
-        while len(self._workers) < self._allowance.connections and len(self._queue) > self._room_to_come:
+        while len(self._workers) < self._allowance.connections and len(self._waiting) > self._room_to_come:
             pause = 0.0
             if self._one_at_a_time and self._workers:
                 return
@@ -374,7 +372,6 @@ class Pool:
             self._fail_all(error)
 
     def _fail_all(self, error: MailError) -> None:
-        queue, self._queue = self._queue, deque()
-        for job in queue:
-            if not job.is_withdrawn:
-                job.finish(error)
+        waiting, self._waiting = self._waiting, WaitingJobs()
+        while (job := waiting.take()) is not None:
+            job.finish(error)

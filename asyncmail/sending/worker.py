@@ -14,7 +14,7 @@ from ..net import NEVER, BackgroundTask, Waiter, now, spawn
 from ..smtp import Pipeline
 
 if TYPE_CHECKING:
-    from ..smtp import Reply
+    from ..smtp import Outcome, Reply
     from .job import Job
     from .pool import Pool
 
@@ -182,17 +182,17 @@ class Worker:
 
     def _go_on(self, pipeline: Pipeline[Job]) -> bool:
         """Deliver what is decided, and submit more; False when there is nothing left to do."""
-        self._deliver(pipeline)
-        self._heed(pipeline)
+        if pipeline.outcomes:
+            self._deliver(pipeline)
+        if pipeline.complaint is not None:
+            self._heed(pipeline, pipeline.complaint)
         if now() >= self._ends_at:
             self._left = 0
         return self._fill(pipeline)
 
-    def _heed(self, pipeline: Pipeline[Job]) -> None:
+    def _heed(self, pipeline: Pipeline[Job], complaint: Reply) -> None:
         """Pass on a complaint of too much."""
-        complaint, pipeline.complaint = pipeline.complaint, None
-        if complaint is None:
-            return
+        pipeline.complaint = None
         is_goodbye = complaint is pipeline.goodbye
         if is_goodbye:
             self.retire()
@@ -217,23 +217,23 @@ class Worker:
         return len(pipeline) > 0
 
     def _deliver(self, pipeline: Pipeline[Job]) -> None:
-        if not pipeline.outcomes:
-            return
-        self._hand_over(pipeline)
+        outcomes, pipeline.outcomes = pipeline.outcomes, []
+        self._hand_over(outcomes)
         self._has_answers = True
-        self._pool.answered(len(pipeline.outcomes))
-        pipeline.outcomes.clear()
+        self._pool.answered(len(outcomes))
 
-    def _hand_over(self, pipeline: Pipeline[Job]) -> None:
-        for job, outcome in pipeline.outcomes:
+    def _hand_over(self, outcomes: list[tuple[Job, Outcome]]) -> None:
+        for job, outcome in outcomes:
             if job.add(outcome):
                 self._pool.put_back([job], ClosedError("the mailer was closed"))
 
     def _give_back(self, pipeline: Pipeline[Job], error: MailError) -> None:
-        self._deliver(pipeline)
-        self._heed(pipeline)
+        if pipeline.outcomes:
+            self._deliver(pipeline)
+        if pipeline.complaint is not None:
+            self._heed(pipeline, pipeline.complaint)
         self._client.abandon(pipeline, error)
-        self._hand_over(pipeline)
+        self._hand_over(pipeline.outcomes)
         unsent = pipeline.unsent
         if unsent and unsent[0].cut_off(error):
             self._has_answers = True

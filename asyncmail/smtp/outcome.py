@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import (
     AllRecipientsRefused,
@@ -34,8 +34,7 @@ class Status(enum.StrEnum):
 _ACCEPTED, _REFUSED, _DEFERRED, _UNKNOWN = Status
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientOutcome:
+class RecipientOutcome(NamedTuple):
     """One recipient: `reply` decided the `status` at `stage`; None where the server gave no answer."""
 
     address: str

@@ -325,8 +325,14 @@ class Pipeline(Generic[TransactionT]):
 
     @property
     def has_room(self) -> bool:
-        """Whether a transaction submitted now could be begun without waiting for more than one answer."""
-        return not self._queue and not self.is_closing and self._fits
+        """Whether a transaction submitted now would be begun by `advance`, without waiting for any answer."""
+        return (
+            self._writing is None
+            and not self._queue
+            and not self.is_closing
+            and self._fits
+            and self._protocol.can_send
+        )
 
     @property
     def _fits(self) -> bool:

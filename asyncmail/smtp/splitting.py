@@ -137,7 +137,7 @@ class Split:
             # What was said to MAIL was said of the message.
             first = outcome.recipients[0]
             for position in unasked:
-                self._fates[position] = replace(first, address=self.recipients[position])
+                self._fates[position] = first._replace(address=self.recipients[position])
             self._left = ()
         else:
             self._left = unasked

@@ -162,16 +162,19 @@ class AnyHistory(RuleBasedStateMachine):
         self.results[job] = result
 
     @precondition(lambda self: not self.pool.is_closing)
-    @rule(messages=st.integers(1, 6))
-    def submit(self, messages: int) -> None:
+    @rule(messages=st.integers(1, 6), is_bulk=st.booleans())
+    def submit(self, messages: int, is_bulk: bool) -> None:
         for _ in range(messages):
-            job = Job(PREPARED, self.finish)
+            job = Job(PREPARED, self.finish, len(self.jobs) if is_bulk else None)
             self.jobs.append(job)
             self.pool.submit(job)
 
+    def waiting(self) -> list[Job]:
+        return [job for queue in self.pool._waiting._queues for job in queue]
+
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        waiting = list(self.pool._queue)
+        waiting = self.waiting()
         if waiting:
             waiting[data.draw(st.integers(0, len(waiting) - 1))].is_withdrawn = True
 
@@ -244,8 +247,9 @@ class AnyHistory(RuleBasedStateMachine):
         assert len(players) <= self.connections
         assert all(cast("Player", each).state == "idle" for each in pool._idle)
         held = [job for each in players for job in each.jobs]
+        waiting = self.waiting()
         for job in self.jobs:
-            places = held.count(job) + pool._queue.count(job) + (job in self.results)
+            places = held.count(job) + waiting.count(job) + (job in self.results)
             assert places == 1 or (job.is_withdrawn and places == 0)
         if pool.has_jobs:
             # Somebody will see to them, as soon as they may begin.

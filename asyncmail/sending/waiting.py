@@ -1,0 +1,57 @@
+"""The messages that no connection has taken."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .job import Job
+
+__all__ = ["WaitingJobs"]
+
+
+class WaitingJobs:
+    """A queue in which a single message, that somebody waits for, passes those of a bulk.
+
+    Withdrawn jobs are dropped when they come to the head.
+    """
+
+    __slots__ = ("_many", "_queues", "_single")
+
+    def __init__(self) -> None:
+        self._single: deque[Job] = deque()
+        self._many: deque[Job] = deque()
+        self._queues = (self._single, self._many)
+
+    def __len__(self) -> int:
+        return len(self._single) + len(self._many)
+
+    def __bool__(self) -> bool:
+        for queue in self._queues:
+            while queue:
+                if not queue[0].is_withdrawn:
+                    return True
+                queue.popleft()
+        return False
+
+    def add(self, job: Job) -> None:
+        """Put a job behind those of its kind."""
+        (self._single if job.index is None else self._many).append(job)
+
+    def add_first(self, job: Job) -> None:
+        """Put a job before those of its kind."""
+        (self._single if job.index is None else self._many).appendleft(job)
+
+    def add_last(self, job: Job) -> None:
+        """Put a job behind all others."""
+        self._many.append(job)
+
+    def take(self) -> Job | None:
+        """Return the next job, None if there is none."""
+        for queue in self._queues:
+            while queue:
+                job = queue.popleft()
+                if not job.is_withdrawn:
+                    return job
+        return None

@@ -1,0 +1,75 @@
+"""What waits for a connection: single messages first, each kind in its order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asyncmail import Mailer, Parcel, PoolLimits, SMTPServer
+from asyncmail.message import prepare
+from asyncmail.sending.job import Job
+from asyncmail.sending.waiting import WaitingJobs
+from net.runtimes import on_each_runtime
+
+if TYPE_CHECKING:
+    from asyncmail.server import Transaction
+
+PREPARED = prepare(b"Subject: x\r\n\r\n", "a@example.com", ["b@example.com"])
+
+
+def job(index: int | None = None) -> Job:
+    return Job(PREPARED, lambda job, result: None, index)
+
+
+def test_single_messages_pass_those_of_a_bulk() -> None:
+    waiting = WaitingJobs()
+    bulk, again, single, other, first, last = job(0), job(1), job(), job(), job(), job()
+    waiting.add(bulk)
+    waiting.add(single)
+    waiting.add(other)
+    waiting.add_first(again)
+    waiting.add_first(first)
+    waiting.add_last(last)
+    assert len(waiting) == 6
+    assert [waiting.take() for _ in range(7)] == [first, single, other, again, bulk, last, None]
+    assert not waiting
+
+
+def test_what_is_withdrawn_is_forgotten() -> None:
+    waiting = WaitingJobs()
+    jobs = [job(), job(0), job(1), job(2)]
+    for each in jobs:
+        waiting.add(each)
+    jobs[0].is_withdrawn = jobs[1].is_withdrawn = True
+    assert waiting
+    assert len(waiting) == 2
+    jobs[2].is_withdrawn = True
+    assert waiting.take() is jobs[3]
+    assert not waiting
+
+
+@on_each_runtime
+async def test_a_password_reset_need_not_wait_for_the_newsletter() -> None:
+    taken: list[str] = []
+
+    async def deliver(transaction: Transaction) -> None:
+        taken.append(transaction.recipients[0])
+
+    async with (
+        SMTPServer(deliver) as server,
+        Mailer(f"smtp://127.0.0.1:{server.port}", connections=1, pool=PoolLimits(window=2)) as mailer,
+    ):
+        newsletter = (
+            Parcel(b"Subject: news\r\n\r\n", "a@example.com", [f"r{n}@example.com"]) for n in range(200)
+        )
+        outcomes = mailer.send_many(newsletter)
+        await anext(outcomes)
+        begun = len(taken)
+        assert (
+            await mailer.send(
+                b"Subject: reset\r\n\r\n", sender="a@example.com", recipients=["me@example.com"]
+            )
+        ).ok
+        async for outcome in outcomes:
+            assert outcome.ok
+    assert len(taken) == 201
+    assert taken.index("me@example.com") <= begun + 3
