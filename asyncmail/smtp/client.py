@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from functools import lru_cache, partial
 from itertools import islice
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any
 
 from ..errors import (
@@ -55,7 +55,10 @@ _reply_received: Callable[[tuple[Command, Reply, str | None]], ReplyReceived] = 
     tuple.__new__, ReplyReceived
 )
 _encode: Callable[[Command], bytes] = methodcaller("encode")
+_code_of: Callable[[Reply], int] = attrgetter("code")
 _ANSWERED_IN_STEPS = frozenset((Data, Auth, AuthResponse))
+_HELLOS = frozenset((Ehlo, Helo, Lhlo))
+_IN_ENVELOPE = frozenset((ClientState.SENDER, ClientState.RECIPIENTS))
 _ENDS_TRANSACTION = frozenset((Bdat, EndOfContent, Rset))
 
 
@@ -291,11 +294,11 @@ class ClientProtocol:
         kinds = tuple(map(type, commands))
         if Bdat in kinds and any(type(command) is Bdat and not command.last for command in commands):
             return []
-        moved = _after_yes(kinds, tuple([reply.code for reply in replies]), self._sender_accepted)
+        moved = _after_yes(kinds, tuple(map(_code_of, replies)), self._sender_accepted)
         if moved is None:
             return []
         self._sender_accepted, is_same, begin, end = moved
-        self._accepted = (self._accepted if is_same else []) + commands[begin:end]
+        self._accepted = self._accepted + commands[begin:end] if is_same else commands[begin:end]
         lines.clear()
         if number == len(in_flight):
             in_flight.clear()
@@ -367,17 +370,20 @@ class ClientProtocol:
         """Move the state on: everything sent has been answered, a command of this kind last."""
         code = reply.code
         answer = Answer.POSITIVE if code < 300 else Answer.INTERMEDIATE if code < 400 else Answer.NEGATIVE
-        state = self._state = CLIENT_ANSWERS.get((self._state, kind, answer), self._state)
+        before = self._state
+        state = CLIENT_ANSWERS.get((before, kind, answer), before)
         if state is ClientState.CONTENT:
             if not self._accepted and not self._content_begun:
-                self._state = ClientState.LONE_DOT
-        elif state is ClientState.SENDER or state is ClientState.RECIPIENTS:
-            if not self._sender_accepted:
-                self._state = ClientState.READY
-        elif state is ClientState.READY and kind in (Ehlo, Lhlo):
-            self.extensions = Extensions.parse(reply.lines)
-        elif state is ClientState.READY and kind is Helo:
-            self.extensions = Extensions(reply.lines[0].partition(" ")[0])
+                state = ClientState.LONE_DOT
+        elif not self._sender_accepted and state in _IN_ENVELOPE:
+            state = ClientState.READY
+        elif kind in _HELLOS and state is ClientState.READY:
+            self.extensions = (
+                Extensions(reply.lines[0].partition(" ")[0])
+                if kind is Helo
+                else Extensions.parse(reply.lines)
+            )
+        self._state = state
 
     def _read_unasked(self, reply: Reply) -> ClientEvent:
         if self._state is not ClientState.GREETING:

@@ -363,6 +363,8 @@ class Pipeline(Generic[TransactionT]):
             if most <= 0 or transaction._next == len(transaction._commands):
                 return
             self._write(transaction, most)
+            if self._writing is not None:  # what is left has to wait for answers
+                return
 
     def _begin(self, transaction: TransactionT) -> TransactionT:
         unanswered = self._unanswered
@@ -511,23 +513,28 @@ class Pipeline(Generic[TransactionT]):
         self._unanswered.popleft()
         self._octets -= len(transaction.content)
         self._recipients -= len(transaction.recipients)
-        if not transaction._is_plain:
-            if transaction._came_too_early:
-                self._cautious = True
-                self._window = self._most = 1
-                self._queue.appendleft(transaction)
-                return
-            if self.goodbye is not None and transaction._was_cut_off:
-                self.unsent.append(transaction)
-                return
-            if self._refusals_left is not None and not transaction._accepted:
-                self._refusals_left -= 1
-                self._most = min(self._most, self._refusals_left)
-                self._window = min(self._window, self._most)
-                self.is_closing = self.is_closing or not self._refusals_left
+        if not transaction._is_plain and self._is_to_be_sent_again(transaction):
+            return
         if self._window < self._most:
             self._window += 1
         self.outcomes.append((transaction, transaction._outcome()))
+
+    def _is_to_be_sent_again(self, transaction: TransactionT) -> bool:
+        """Put aside what came to nothing for no reason of its own, and note what a refusal says of the session."""
+        if transaction._came_too_early:
+            self._cautious = True
+            self._window = self._most = 1
+            self._queue.appendleft(transaction)
+            return True
+        if self.goodbye is not None and transaction._was_cut_off:
+            self.unsent.append(transaction)
+            return True
+        if self._refusals_left is not None and not transaction._accepted:
+            self._refusals_left -= 1
+            self._most = min(self._most, self._refusals_left)
+            self._window = min(self._window, self._most)
+            self.is_closing = self.is_closing or not self._refusals_left
+        return False
 
     def abandon(self, error: MailError, *, unsent_octets: int = 0) -> None:
         """Decide what the end of the session leaves undecided.
