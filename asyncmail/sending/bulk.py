@@ -68,6 +68,7 @@ class Bulk:
         self._messages = messages
         self._submit = submit
         self._most = most
+        self._share = most // _SHARE
         self._under_way: set[Job] = set()
         self._outcomes: deque[Outcome] = deque()
         self._failure: Exception | None = None
@@ -194,9 +195,8 @@ class Bulk:
         news = self._news
         if news is None:
             return
-        if self._under_way and len(self._outcomes) * _SHARE < self._most:
-            if not self._has_been_told:
-                self._has_been_told = True
-                news.set_soon(_TOGETHER)
-        else:
+        if not self._under_way or len(self._outcomes) >= self._share:
             news.set()
+        elif not self._has_been_told:
+            self._has_been_told = True
+            news.set_soon(_TOGETHER)

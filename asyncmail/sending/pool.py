@@ -186,7 +186,8 @@ class Pool:
         Raises:
             ClosedError: the pool takes no more.
         """
-        self.require_open()
+        if self.is_closing:
+            self.require_open()
         waiting = self._waiting
         waiting.add(job)
         if self._idle:

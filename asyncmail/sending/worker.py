@@ -212,8 +212,7 @@ class Worker:
                 job.finish(MessageError(f"it cannot be encoded: {error!r}"))
                 continue
             self._left -= 1
-            pipeline.submit(job)
-            pipeline.advance()
+            pipeline.begin(job)
         return len(pipeline) > 0
 
     def _deliver(self, pipeline: Pipeline[Job]) -> None:

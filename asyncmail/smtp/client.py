@@ -413,7 +413,12 @@ class ClientProtocol:
         if not commands:
             return
         state = _state_after(self._state, tuple(map(type, commands)))
-        if state is None or not self.can_send or (len(commands) > 1 and not self.extensions.pipelining):
+        in_flight = self._in_flight
+        if (
+            state is None
+            or (in_flight and in_flight[-1].ends_group)
+            or (len(commands) + len(in_flight) > 1 and not self.extensions.pipelining)
+        ):
             raise self._refusal(commands)
         self._output += map(_encode, commands)
         self._put_in_flight(commands)
@@ -507,10 +512,7 @@ class ClientProtocol:
         state = self._behind_content()
         if self._content_begun or (content and self._state is ClientState.LONE_DOT):
             raise LocalProtocolError(f"no whole content is due in the state {self._state.value!r}")
-        encoded, end = stuff(content)
-        if encoded:
-            self._output.append(encoded)
-        self._output.append(end)
+        self._output += stuff(content)
         self._content_octets = len(content)
         self._note_content_end(state)
 

@@ -325,7 +325,7 @@ class Pipeline(Generic[TransactionT]):
 
     @property
     def has_room(self) -> bool:
-        """Whether a transaction submitted now would be begun by `advance`, without waiting for any answer."""
+        """Whether a transaction can be begun now, without waiting for any answer."""
         return (
             self._writing is None
             and not self._queue
@@ -358,31 +358,28 @@ class Pipeline(Generic[TransactionT]):
         while self._writing is not None or (self._queue and self._fits):
             if self.is_closing or not protocol.can_send:
                 return
-            transaction = self._writing or self._begin(self._queue.popleft())
-            most = _MAX_IN_FLIGHT + len(transaction._answers) - transaction._due
-            if most <= 0 or transaction._next == len(transaction._commands):
-                return
-            self._write(transaction, most)
+            if self._writing is None:
+                self.begin(self._queue.popleft())
+            else:
+                self._continue(self._writing)
             if self._writing is not None:  # what is left has to wait for answers
                 return
 
-    def _begin(self, transaction: TransactionT) -> TransactionT:
+    def begin(self, transaction: TransactionT) -> None:
+        """Add a transaction, and to the protocol's output what may be sent of it; there has to be room: `has_room`."""
+        protocol = self._protocol
         unanswered = self._unanswered
         octets = len(transaction.content)
-        mail = _mail(
-            transaction.sender,
-            octets if self._offers_size else None,
-            transaction.eight_bit,
-            transaction.smtputf8,
-        )
-        commands: list[Command] = [mail, *transaction._rcpts]
-        commands.append(Bdat(size=octets, last=True) if self._chunking else _DATA)
+        size = octets if self._offers_size else None
+        commands: list[Command] = [
+            _mail(transaction.sender, size, transaction.eight_bit, transaction.smtputf8),
+            *transaction._rcpts,
+            Bdat(size=octets, last=True) if self._chunking else _DATA,
+        ]
         # Where BDAT is refused for want of recipients, some servers keep the transaction, and the next message would
         # travel under its sender.
         resets = (
-            (self._chunking and bool(unanswered))
-            or self._cautious
-            or self._protocol.state is not ClientState.READY
+            (self._chunking and bool(unanswered)) or self._cautious or protocol.state is not ClientState.READY
         )
         if resets:
             commands.insert(0, _RSET)
@@ -391,24 +388,33 @@ class Pipeline(Generic[TransactionT]):
         self._octets += octets
         self._recipients += len(transaction.recipients)
         self._writing = transaction
-        return transaction
+        self._send(transaction, commands, _MAX_IN_FLIGHT)
 
-    def _write(self, transaction: TransactionT, most: int) -> None:
-        """Send the next commands of the transaction that is being written, or none if it is refused by now."""
-        if not transaction._is_plain and transaction._is_refused:
+    def _continue(self, transaction: TransactionT) -> None:
+        """Send more of the transaction that is being written, or nothing if it is refused by now."""
+        commands = transaction._commands[transaction._next :]
+        if not commands:
+            return
+        if transaction._is_refused:
             self._writing = None
             if len(transaction._answers) == transaction._due:
                 self._decide(transaction)
             return
+        most = _MAX_IN_FLIGHT + len(transaction._answers) - transaction._due
+        if most > 0:
+            self._send(transaction, commands, most)
+
+    def _send(self, transaction: TransactionT, commands: list[Command], most: int) -> None:
+        """Send so many of these commands at most, which are those of the transaction that have not been sent."""
         protocol = self._protocol
-        commands = transaction._commands
-        begin = transaction._next
+        if not protocol.extensions.pipelining:
+            most = 1
         # Whether there is anybody to send the content to is known only now, or, in a group, afterwards.
-        group = commands[begin : begin + (most if protocol.extensions.pipelining else 1)]
+        group = commands if len(commands) <= most else commands[:most]
         protocol.send(*group)
         transaction._next += len(group)
         transaction._due += len(group)
-        if self._chunking and transaction._next == len(commands):
+        if self._chunking and group is commands:
             if transaction.content:
                 protocol.send_content(transaction.content)
             self._content_written(transaction)
@@ -448,17 +454,19 @@ class Pipeline(Generic[TransactionT]):
 
     def take(self, replies: Sequence[Reply]) -> None:
         """Take what `ClientProtocol.next_replies` returned, as `handle` takes events."""
-        begin = 0
-        while begin < len(replies):
+        begin, count = 0, len(replies)
+        while True:
             transaction = self._unanswered[0]
             answers = transaction._answers
             end = begin + transaction._due - len(answers)
             answers += replies[begin:end]
-            if len(answers) == transaction._due and transaction is not self._writing:
+            if end <= count and transaction is not self._writing:
                 self._decide(transaction)
+            if end >= count:
+                break
             begin = end
-        self._last = replies[-1]
-        if self._last.code >= 300:
+        self._last = reply = replies[-1]
+        if reply.code >= 300:
             self._write_content(transaction)
 
     def _take_exception(self, transaction: TransactionT, command: Command, reply: Reply) -> None:
@@ -483,19 +491,16 @@ class Pipeline(Generic[TransactionT]):
         """Write the content after 354, or begin to; with nobody accepted, a lone dot (RFC 2920 §3.1)."""
         protocol = self._protocol
         state = protocol.state
-        if state is ClientState.CONTENT:
-            content = transaction.content
-        elif state is ClientState.LONE_DOT:
-            content = b""
-        else:
+        if state is not ClientState.CONTENT and state is not ClientState.LONE_DOT:
             return
+        content = transaction.content if state is ClientState.CONTENT else b""
         transaction._due += 1
-        if len(content) <= self._piece_octets:
-            protocol.send_whole_content(content)
-            self._content_written(transaction)
-        else:
+        if len(content) > self._piece_octets:
             self._content_left = len(content)
             self._write_piece(transaction)
+        else:
+            protocol.send_whole_content(content)
+            self._content_written(transaction)
 
     def _write_piece(self, transaction: TransactionT) -> None:
         protocol = self._protocol

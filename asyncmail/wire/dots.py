@@ -30,12 +30,14 @@ def find_dot_line(data: bytes, start: int) -> int:
     return found
 
 
-def stuff(content: bytes) -> tuple[bytes, bytes]:
+def stuff(content: bytes) -> tuple[bytes, ...]:
     """Return a whole content dot-stuffed, the same object where nothing needs it, and the end of content behind it."""
+    if not content:
+        return (b".\r\n",)
     encoded = content if find_dot_line(content, 0) < 0 else content.replace(b"\r\n.", b"\r\n..")
-    if content.startswith(b"."):
+    if content[0] == 0x2E:
         encoded = b"." + encoded
-    return encoded, b".\r\n" if not content or content.endswith(b"\r\n") else _TERMINATOR
+    return encoded, b".\r\n" if content.endswith(b"\r\n") else _TERMINATOR
 
 
 class DotStuffer:
