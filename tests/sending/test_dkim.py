@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import sys
 import types
 from functools import cache
 from pathlib import Path
+from unittest import mock
 
 import dkim  # type: ignore[import-untyped]
 import pytest
@@ -24,7 +26,8 @@ from hypothesis import strategies as st
 
 from asyncmail.errors import AddressSyntaxError, InputError, MessageError, MissingExtra
 from asyncmail.message import Template, compose, flatten, prepare
-from asyncmail.sending.dkim import Canonicalization, DKIMSigner, _Message, _relax_field
+from asyncmail.message.flatten import header_end
+from asyncmail.sending.dkim import Canonicalization, DKIMSigner, _hash_body, _relax_header
 
 CANONICALIZATIONS: list[Canonicalization] = [
     "relaxed/relaxed",
@@ -131,9 +134,10 @@ def test_verifies(message: bytes, canonicalization: Canonicalization) -> None:
 
 def test_space_before_the_colon() -> None:
     """Obsolete syntax, which the verifier does not read: the fields are canonicalised to the same octets."""
-    spaced, plain = (_Message(b"Subject%b: a\r\n b\r\n\r\nx" % space) for space in (b" \t", b""))
-    (spaced_field,), (plain_field,) = spaced.fields["subject"], plain.fields["subject"]
-    assert _relax_field(spaced_field) == _relax_field(plain_field) == b"subject:a b"
+    for space in (b" \t", b""):
+        names, fields = _relax_header(b"Subject%b: a\r\n b\r\nTo:x" % space)
+        assert names == (b"subject", b"to")
+        assert fields == [b"subject:a b", b"to:x"]
 
 
 LINES = st.lists(
@@ -147,6 +151,61 @@ def test_any_message_verifies(subject: bytes, body: bytes, canonicalization: Can
     subject = re.sub(rb"(\r\n)+", rb"\r\n ", subject.replace(b"\x0b", b"")).strip(b"\r\n ")
     message = b"From: a@x.example\r\nSubject:%b\r\n\r\n%b" % (subject, body)
     assert verifies(signer(canonicalization=canonicalization).sign(message))
+
+
+def canonical_body(body: bytes, *, is_relaxed: bool) -> bytes:
+    """RFC 6376 §3.4.3 and §3.4.4, word for word."""
+    *lines, rest = body.split(b"\r\n")
+    assert not rest
+    if is_relaxed:
+        lines = [re.sub(rb"[ \t]+", b" ", re.sub(rb"[ \t]+\Z", b"", line)) for line in lines]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines and not is_relaxed:
+        return b"\r\n"
+    return b"".join([line + b"\r\n" for line in lines])
+
+
+@given(
+    st.lists(LINES | st.sampled_from([b"x" * 7 + b"\r\n", b" " * 9, b"\t " * 5, b"\r\n" * 4]), max_size=12),
+    st.sampled_from([b"From: a@x.example\r\n", b"From: a@x.example\r\n\r\n"]),
+    st.booleans(),
+    st.sampled_from([0, 1, 5, 2048]),
+)
+def test_any_body_is_made_canonical(
+    pieces: list[bytes], header: bytes, is_relaxed: bool, stretch: int
+) -> None:
+    body = flatten(b"".join(pieces)) if header.endswith(b"\r\n\r\n") and pieces else b""
+    expected = hashlib.sha256(canonical_body(body, is_relaxed=is_relaxed)).digest()
+    with mock.patch("asyncmail.sending.dkim._STRETCH", stretch):
+        assert _hash_body(header + body, header_end(header) + 2, is_relaxed) == expected
+
+
+@pytest.mark.parametrize("is_relaxed", [True, False])
+@pytest.mark.parametrize("between", [b"", b" ", b"  \r\n", b" a\tb  c \r\n", b" " * 5000])
+def test_large_bodies_are_made_canonical(between: bytes, is_relaxed: bool) -> None:
+    body = between.join([(b"x" * 76 + b"\r\n") * 100, b"Content-Type: x\r\n\r\n", b"y" * 9000]) + b"\r\n"
+    expected = hashlib.sha256(canonical_body(body, is_relaxed=is_relaxed)).digest()
+    assert _hash_body(b"\r\n" + body, 2, is_relaxed) == expected
+
+
+def test_nothing_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[tuple[bytes, bool]] = []
+
+    def hash_body(octets: bytes, start: int, is_relaxed: bool) -> bytes:
+        hashed.append((octets[start:], is_relaxed))
+        return _hash_body(octets, start, is_relaxed)
+
+    monkeypatch.setattr("asyncmail.sending.dkim._hash_body", hash_body)
+    first, second, simple = signer("ed"), signer("rsa"), signer("ed", canonicalization="simple/simple")
+    for number in range(3):  # the header changes, the body does not
+        header = b"Subject: %d\r\n" % 10**number
+        signed = first.sign(header + MESSAGE, others=[second, simple])
+        assert all(verifies(signed, index) for index in range(3))
+    assert hashed == [(b"body\r\n", True), (b"body\r\n", False)]
+    for body in (b"ydob\r\n", b"some body\r\n", b"body\r\n"):
+        assert verifies(first.sign(MESSAGE.replace(b"body\r\n", body)))
+    assert [each for each, _ in hashed[2:]] == [b"ydob\r\n", b"some body\r\n", b"body\r\n"]
 
 
 @pytest.mark.parametrize(
