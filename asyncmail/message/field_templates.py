@@ -12,11 +12,12 @@ from ..address import check_forward_path
 from ..errors import AddressSyntaxError, TemplateError, quoted
 from .envelope import Mailbox, mailboxes, parse_mailboxes
 from .headers import check_field, encode_mailbox, encode_text, fold
+from .placeholders import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .placeholders import Language, Text
+    from .placeholders import Language
 
 __all__ = [
     "ADDRESS_FIELDS",
@@ -135,7 +136,7 @@ class AddressField:
                 f"the header field {name} is not a list of addresses: {error.problem}", cure=error.cure
             ) from None
 
-        def compile_part(part: str) -> _Joined:
+        def compile_part(part: str) -> Text:
             parts: list[str | Text] = []
             for index, piece in enumerate(marker.split(part)):
                 if index % 2:
@@ -143,7 +144,8 @@ class AddressField:
                 else:  # what had been an encoded word may hold placeholders too
                     inner = language.split(piece)
                     parts += [language.compile(each) if odd % 2 else each for odd, each in enumerate(inner)]
-            return _Joined(parts)
+            parts = [each for each in parts if each != ""]
+            return parts[0] if len(parts) == 1 and isinstance(parts[0], Text) else _Joined(parts)
 
         self._entries = [
             (
@@ -201,20 +203,20 @@ def culprit(names: Sequence[str], fields: Mapping[str, object], pattern: re.Patt
     return next((name for name in names if pattern.search(str(fields.get(name, "")))), "")
 
 
-class _Joined:
+class _Joined(Text):
     """Literal text and placeholders."""
 
     __slots__ = ("_parts", "names")
 
     def __init__(self, parts: list[str | Text]) -> None:
         self._parts = parts
-        self.names: tuple[str, ...] = _names([part for part in parts if not isinstance(part, str)])
+        self.names = _names([part for part in parts if not isinstance(part, str)])
 
     def __call__(self, fields: Mapping[str, object]) -> str:
         return "".join([part if isinstance(part, str) else part(fields) for part in self._parts])
 
 
-def _names(parts: Sequence[Text | _Joined]) -> tuple[str, ...]:
+def _names(parts: Sequence[Text]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([name for part in parts for name in part.names]))
 
 

@@ -36,6 +36,7 @@ def _formatted(seconds: int) -> str:
     return date_field(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
 
 
+@functools.lru_cache(maxsize=64)  # the senders of many messages are few
 def ascii_domain(addr_spec: str) -> str:
     """The domain of an address, for a Message-ID; `localhost` if there is none."""
     try:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..address import check_reverse_path
 from ..errors import MessageError, TemplateError, printable, quoted
-from ..wire import normalize_newlines
 from .attachments import attach
 from .compose import set_body, unsubscribe_fields
 from .encodings import encode_base64, encode_text_body
@@ -217,10 +216,12 @@ class Template:
             chunks.append(b"\r\n")
         if sender is None:
             named = authors if self._sender is self._author else self._sender.render(fields)[0]
-            sender = (named or authors)[0]
+            reverse_path = (named or authors)[0].addr_spec
+        else:
+            reverse_path = addr_spec(sender)
         return Parcel(
             b"".join(chunks),
-            check_reverse_path(addr_spec(sender), smtputf8=True),
+            check_reverse_path(reverse_path, smtputf8=True),
             tuple([mailbox.addr_spec for mailbox in recipients]),
             tag=tag,
         )
@@ -250,7 +251,7 @@ class _Body:
 
     def __call__(self, fields: Mapping[str, object]) -> bytes:
         try:
-            octets = normalize_newlines(self._text(fields).encode())
+            octets = self._text(fields).encode()
         except UnicodeEncodeError:
             field = culprit(self.names, fields, _SURROGATE)
             raise TemplateError(
@@ -258,10 +259,14 @@ class _Body:
                 field=field,
                 cure="decode it properly",
             ) from None
+        lines = octets.splitlines()
+        if octets.endswith((b"\r", b"\n")):
+            lines.append(b"")
+        octets = b"\r\n".join(lines)
         # A boundary in a value would begin a part. Both encodings hide it: neither has "=_" in its output.
         if self._boundary not in octets and b"\0" not in octets:
             is_ascii = octets.isascii()
-            if (is_ascii or self._allow_8bit) and max(map(len, octets.split(b"\r\n"))) <= _MAX_LINE:
+            if (is_ascii or self._allow_8bit) and max(map(len, lines), default=0) <= _MAX_LINE:
                 return b"Content-Transfer-Encoding: %b\r\n\r\n%b" % (b"7bit" if is_ascii else b"8bit", octets)
         encoding, octets = encode_text_body(octets)
         return b"Content-Transfer-Encoding: %b\r\n\r\n%b" % (encoding.encode("ascii"), octets)

@@ -8,7 +8,6 @@ import hashlib
 import os
 import re
 import time
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -224,7 +223,8 @@ class DKIMSigner:
             fields, own = message.fields, _relax_header(field)[1][0]
         else:
             fields, own = message.fields_as_they_are(), field
-        signature = base64.b64encode(self._sign(b"\r\n".join([*map(fields.__getitem__, order), own])))
+        signed = b"\r\n".join([*[fields[index] for index in order], own])
+        signature = base64.b64encode(self._sign(signed))
         lines = [signature[start : start + _LINE] for start in range(0, len(signature), _LINE)]
         return field + b"\r\n ".join(lines) + b"\r\n"
 
@@ -297,10 +297,14 @@ def _relax_body(octets: bytes, start: int) -> Iterator[bytes | memoryview]:
 def _relax_header(header: bytes) -> tuple[tuple[bytes, ...], list[bytes]]:
     """The names of header fields, and the fields (RFC 6376 §3.4.2)."""
     unfolded = header.replace(b"\t", b" ").replace(b"\r\n ", b" ") + b"\r\n"
-    lines = _reduce_spaces(unfolded)[:-2].split(b"\r\n")
-    names, _, values = zip(*map(bytes.partition, lines, repeat(b":")), strict=True)
-    names = tuple(map(bytes.lower, map(bytes.rstrip, names, repeat(b" "))))
-    return names, [*map(b":".join, zip(names, map(bytes.lstrip, values, repeat(b" ")), strict=True))]
+    names: list[bytes] = []
+    fields: list[bytes] = []
+    for line in _reduce_spaces(unfolded)[:-2].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.rstrip(b" ").lower()
+        names.append(name)
+        fields.append(b"%b:%b" % (name, value.lstrip(b" ")))
+    return tuple(names), fields
 
 
 def _reduce_spaces(lines: bytes) -> bytes:
