@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from ..address import check_forward_path
 from ..errors import InputError, MessageError, MissingExtra, printable, quoted
 from ..message import Parcel, prepare
+from ..message.envelope import make_envelope
 from ..message.flatten import flatten, header_end
+from ..wire import has_bare_newline
 from .ahead import Ahead
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ _BLANK_ENDS = (b"\r\n\r\n", b" \r\n", b"\t\r\n")
 _LOCAL_PART = re.compile(r"[\w.+-]*", re.ASCII)
 _MIN_RSA_BITS = 1024  # RFC 8301 §3.2
 _LINE = 75  # with what is before it, no more than 78 characters
+_FRONT = 65_536  # octets: text, and what else may differ between messages that end with the same attachments
 _STRETCH = 2048  # octets in which there is likely to be another space, once there is one
 
 
@@ -166,7 +169,19 @@ class DKIMSigner:
 
         RFC 6376 §4.2, §5, RFC 8463 §3.
         """
-        return self._sign_flat(flatten(octets), others)
+        return self._sign_flat(self._flatten(octets), others)
+
+    def _flatten(self, message: MessageLike | bytes) -> bytes:
+        """`flatten`, but an attachment that the message before ended with, too, is not looked at again."""
+        latest = self._latest
+        if latest is not None and isinstance(message, bytes):
+            tail = memoryview(latest.octets)[_FRONT:]
+            if len(tail) > _FRONT and message.endswith(tail):
+                # With an octet of the tail, lest a line break that is half in it is taken for whole or for bare.
+                front = message[: len(message) - len(tail) + 1]
+                if not has_bare_newline(front):
+                    return message
+        return flatten(message)
 
     def _sign_flat(self, octets: bytes, others: Sequence[DKIMSigner]) -> bytes:
         message = self._take_apart(octets)
@@ -200,16 +215,18 @@ class DKIMSigner:
         """
 
         def signed(message: Parcel | MessageLike | bytes) -> Parcel:
-            prepared = prepare(message)
-            envelope = prepared.envelope
-            content = self._sign_flat(prepared.octets, others)
-            return Parcel(content, envelope.sender, envelope.recipients, tag=prepared.tag)
+            if isinstance(message, Parcel) and message.sender is not None and message.recipients is not None:
+                octets, tag = self._flatten(message.content), message.tag
+                envelope = make_envelope(message.sender, message.recipients)
+            else:
+                envelope, octets, _, _, tag = prepare(message)
+            return Parcel(self._sign_flat(octets, others), envelope.sender, envelope.recipients, tag=tag)
 
         return Ahead(messages, signed)
 
     def header(self, octets: bytes) -> bytes:
         """Return the DKIM-Signature field alone, with its CRLF; see `sign`."""
-        return self._field(self._take_apart(flatten(octets)))
+        return self._field(self._take_apart(self._flatten(octets)))
 
     def _field(self, message: _Message) -> bytes:
         h, order = _lay_out(message.names, self._oversigned, self._signed)
@@ -237,11 +254,11 @@ class _Message:
         before: another, which has the same body if a template changes nothing but the header.
     """
 
-    __slots__ = ("_body_start", "_hashes", "_header", "_octets", "fields", "names")
+    __slots__ = ("_body_start", "_hashes", "_header", "fields", "names", "octets")
 
     def __init__(self, octets: bytes, before: _Message | None = None) -> None:
         end = header_end(octets)
-        self._octets = octets
+        self.octets = octets
         self._header = octets[:end].removesuffix(b"\r\n")
         self._body_start = end + 2
         self.names, self.fields = _relax_header(self._header)
@@ -250,9 +267,9 @@ class _Message:
             self._hashes = before._hashes
 
     def _has_body_of(self, other: _Message) -> bool:
-        size = len(self._octets) - self._body_start
-        return size == len(other._octets) - other._body_start and other._octets.endswith(
-            memoryview(self._octets)[self._body_start :]
+        size = len(self.octets) - self._body_start
+        return size == len(other.octets) - other._body_start and other.octets.endswith(
+            memoryview(self.octets)[self._body_start :]
         )
 
     def fields_as_they_are(self) -> list[bytes]:
@@ -262,7 +279,7 @@ class _Message:
     def body_hash(self, is_relaxed: bool) -> str:
         """The hash for `bh=`."""
         if is_relaxed not in self._hashes:
-            digest = _hash_body(self._octets, self._body_start, is_relaxed)
+            digest = _hash_body(self.octets, self._body_start, is_relaxed)
             self._hashes[is_relaxed] = base64.b64encode(digest).decode("ascii")
         return self._hashes[is_relaxed]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import threading
+from email import message_from_bytes
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from asyncmail import DKIMSigner, Mailer, MessageError, Parcel
+from asyncmail import AddressSyntaxError, DKIMSigner, Mailer, MessageError, Parcel
+from asyncmail.message import flatten
 from asyncmail.net import background
 from asyncmail.sending.ahead import Ahead
 from net.runtimes import eventually, on_each_runtime
@@ -18,8 +20,10 @@ from scripted import scripted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from email.message import Message
 
 BOTH = ("asyncio", "trio")
+OCTETS = b"Date: Mon, 01 Jan 2024 00:00:00 +0000\nMessage-ID: <1@example.com>\nFrom: a@example.com\nTo: b@example.com\n\nx"
 
 
 def parcel(number: int) -> Parcel:
@@ -111,6 +115,38 @@ async def test_signed_on_their_way() -> None:
             assert outcome.tag == str(outcome.index)
     assert len(server.messages) == 100
     assert all(each.content.count(b"DKIM-Signature: ") == 2 for each in server.messages)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        message_from_bytes(OCTETS),
+        OCTETS,
+        Parcel(OCTETS, tag="t"),
+        Parcel(OCTETS, "a@example.com", tag="t"),
+        Parcel(OCTETS, recipients="b@example.com", tag="t"),
+        Parcel(OCTETS, "A <a@example.com>", ["b@example.com", "b@EXAMPLE.com"], tag="t"),
+        Parcel(message_from_bytes(OCTETS), "a@example.com", "b@example.com", tag="t"),
+    ],
+)
+async def test_whatever_can_be_sent_can_be_signed(message: Parcel | Message | bytes) -> None:
+    signer = DKIMSigner(domain="example.com", selector="s", private_key=Ed25519PrivateKey.generate())
+    signed = await anext(signer.sign_many([message]))
+    assert isinstance(signed.content, bytes)
+    assert signed.content.startswith(b"DKIM-Signature: ")
+    assert signed.content.endswith(flatten(OCTETS))
+    assert (signed.sender, signed.recipients) == ("a@example.com", ("b@example.com",))
+    assert signed.tag == ("t" if isinstance(message, Parcel) else "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Parcel(OCTETS, "a@example.com", "b"), Parcel(OCTETS, "a", "b@example.com"), Parcel(OCTETS, "", "b")],
+)
+async def test_what_cannot_be_sent_is_not_signed(message: Parcel) -> None:
+    signer = DKIMSigner(domain="example.com", selector="s", private_key=Ed25519PrivateKey.generate())
+    with pytest.raises(AddressSyntaxError):
+        await anext(signer.sign_many([message]))
 
 
 async def test_what_cannot_be_signed() -> None:

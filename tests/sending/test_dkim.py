@@ -208,6 +208,40 @@ def test_nothing_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each for each, _ in hashed[2:]] == [b"ydob\r\n", b"some body\r\n", b"body\r\n"]
 
 
+@given(
+    st.lists(LINES | st.sampled_from([b"\r", b"\n", b"a\n", b"\n\r"]), min_size=2, max_size=5),
+    st.sampled_from([b"\n", b"\r", b"\r\n", b"a\r\nb\n", b"a"]).map(lambda first: first + b"tail" * 9),
+    st.integers(0, 30),
+)
+def test_a_common_end_hides_nothing(fronts: list[bytes], tail: bytes, front_size: int) -> None:
+    one = signer()
+    with mock.patch("asyncmail.sending.dkim._FRONT", front_size):
+        for front in fronts:
+            message = b"From:x\r\n\r\n%b%b\r\n" % (front, tail)
+            assert one.sign(message).endswith(flatten(message))
+            assert one._latest is not None
+            assert one._latest.octets == flatten(message)
+
+
+def test_large_attachments_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    flattened: list[bytes] = []
+
+    def look_at(octets: bytes) -> bytes:
+        flattened.append(octets)
+        return flatten(octets)
+
+    monkeypatch.setattr("asyncmail.sending.dkim.flatten", look_at)
+    compiled = Template(
+        sender="a@x.example", to="{to}", text="{to}", attachments=[("a.bin", bytes(range(256)) * 800)]
+    )
+    one = signer()
+    for number in range(4):
+        content = compiled.render({"to": f"{'b' * number}@x.example"}, to="b@x.example").content
+        assert isinstance(content, bytes)
+        assert verifies(one.sign(content))
+    assert len(flattened) == 1
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
