@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ..address import check_forward_path
-from ..errors import InputError, MessageError, MissingExtra, printable, quoted
+from ..errors import AddressSyntaxError, InputError, MessageError, MissingExtra, printable, quoted
 from ..message import Parcel, prepare
 from ..message.envelope import make_envelope
 from ..message.flatten import flatten, header_end
@@ -72,6 +72,7 @@ _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 _BLANK_ENDS = (b"\r\n\r\n", b" \r\n", b"\t\r\n")
 _LOCAL_PART = re.compile(r"[\w.+-]*", re.ASCII)
 _MIN_RSA_BITS = 1024  # RFC 8301 §3.2
+_MAX_SECONDS = 100_000_000_000  # x= has at most twelve digits, RFC 6376 §3.5
 _LINE = 75  # with what is before it, no more than 78 characters
 _FRONT = 65_536  # octets: text, and what else may differ between messages that end with the same attachments
 _STRETCH = 2048  # octets in which there is likely to be another space, once there is one
@@ -92,7 +93,7 @@ class DKIMSigner:
         oversigned: fields to sign, of which nobody may add one more either. From is always one of them.
         canonicalization: how much whitespace may change on the way, in the header and in the body.
         identity: the agent or user, `i=`: an address at the domain or below it.
-        expires_after: seconds after which the signature is no longer valid, `x=`.
+        expires_after: seconds after which the signature is no longer valid, `x=`: one or more.
 
     Raises:
         InputError: one of these cannot be used.
@@ -129,7 +130,7 @@ class DKIMSigner:
         identity: str = "",
         expires_after: float | None = None,
     ) -> None:
-        self.domain: str = check_forward_path(f"x@{domain}")[2:]
+        self.domain: str = _check_domain(domain)
         if not _SELECTOR.fullmatch(selector):
             raise InputError(
                 f"{quoted(selector)} is not a DKIM selector", cure="use letters, digits, hyphens"
@@ -146,6 +147,11 @@ class DKIMSigner:
         self._signed = tuple(
             [name for name in _names((*headers, *_ALWAYS_SIGNED)) if name not in self._oversigned]
         )
+        if expires_after is not None and not 1 <= expires_after <= _MAX_SECONDS:
+            raise InputError(
+                f"a signature cannot expire {expires_after} seconds after it was made",
+                cure="pass one second or more as expires_after=, or leave it out",
+            )
         self.algorithm, self._sign = _load_key(private_key)
         self._expires_after = expires_after
         self._latest: _Message | None = None
@@ -371,6 +377,17 @@ def _names(headers: Iterable[str]) -> tuple[str, ...]:
         if not _FIELD_NAME.fullmatch(name) or ";" in name:
             raise InputError(f"{quoted(name)} is not a header field name", cure="write one such as Subject")
     return tuple(dict.fromkeys(map(str.lower, headers)))
+
+
+def _check_domain(domain: str) -> str:
+    """The domain in ASCII."""
+    try:
+        checked = check_forward_path(f"x@{domain}")[2:]
+    except AddressSyntaxError:
+        checked = ""
+    if not checked or checked.startswith("["):  # an address literal has no place for keys
+        raise InputError(f"{quoted(domain)} is not a domain name", cure="pass one such as example.com")
+    return checked
 
 
 def _check_identity(identity: str, domain: str) -> str:

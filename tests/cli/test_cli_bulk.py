@@ -158,6 +158,7 @@ def test_signatures(bulk: Setting, receiver: Receiver, tmp_path: Path) -> None:
         (("--dkim-key", tmp_path / "none", "--dkim-selector", "s"), "none"),
         (("--dkim-selector", "s"), "there is no key to sign with"),
         (key, "give --dkim-selector"),
+        ((*key, "--dkim-selector", "s", "--dkim-domain", "x y"), "'x y' is not a domain name"),
     ):
         status, _, err = bulk(*arguments)
         assert status == 2

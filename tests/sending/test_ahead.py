@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from email.message import Message
 
 BOTH = ("asyncio", "trio")
-OCTETS = b"Date: Mon, 01 Jan 2024 00:00:00 +0000\nMessage-ID: <1@example.com>\nFrom: a@example.com\nTo: b@example.com\n\nx"
+DATED = b"Date: Mon, 01 Jan 2024 00:00:00 +0000\nMessage-ID: <1@example.com>\n"
+OCTETS = DATED + b"From: a@example.com\nTo: b@example.com\n\nx"
 
 
 def parcel(number: int) -> Parcel:

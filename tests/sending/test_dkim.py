@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
 import sys
 import types
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncmail.errors import AddressSyntaxError, InputError, MessageError, MissingExtra
+from asyncmail.errors import InputError, MessageError, MissingExtra, quoted
 from asyncmail.message import Template, compose, flatten, prepare
 from asyncmail.message.flatten import header_end
 from asyncmail.sending.dkim import Canonicalization, DKIMSigner, _hash_body, _relax_header
@@ -363,6 +364,12 @@ def test_short_keys() -> None:
         {"identity": "a@evilx.example"},
         {"identity": "x.example"},
         {"identity": "a; b=@x.example"},
+        {"expires_after": -1},
+        {"expires_after": 0},
+        {"expires_after": 0.5},
+        {"expires_after": math.inf},
+        {"expires_after": math.nan},
+        {"expires_after": 1e12},
     ],
 )
 def test_refusals(options: dict[str, object]) -> None:
@@ -371,9 +378,20 @@ def test_refusals(options: dict[str, object]) -> None:
     assert caught.value.cure
 
 
-def test_domain_refused() -> None:
-    with pytest.raises(AddressSyntaxError):
-        DKIMSigner(domain="x.example; s=evil", selector="s", private_key=ED25519)
+@pytest.mark.parametrize(
+    "domain",
+    ["x.example; s=evil", "x y", "", "a@x.example", "x..example", "[192.0.2.1]", "x\r\n", "\u2028.example"],
+)
+def test_domain_refused(domain: str) -> None:
+    with pytest.raises(InputError) as caught:
+        DKIMSigner(domain=domain, selector="s", private_key=ED25519)
+    assert str(caught.value) == f"input: {quoted(domain)} is not a domain name (pass one such as example.com)"
+
+
+@pytest.mark.parametrize("seconds", [1, 1.5, 3e9])
+def test_expiry(seconds: float) -> None:
+    found = tags(signer(expires_after=seconds).header(MESSAGE))
+    assert int(found["x"]) == int(found["t"]) + int(seconds) > int(found["t"])
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
