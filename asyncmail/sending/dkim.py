@@ -84,6 +84,9 @@ class DKIMSigner:
     What is signed has to go out octet for octet, so it is done last, and to 7-bit content where a server on the way
     may not offer 8BITMIME. The length tag `l=` is never written: what could be added after it would be believed.
 
+    The last message is kept: what the next one has in common with it, as messages of one template have, is not looked
+    at, or hashed, once more where that can be spared.
+
     Args:
         domain: the signing domain, `d=`.
         selector: names the key: its public half is at `<selector>._domainkey.<domain>`.
@@ -194,9 +197,8 @@ class DKIMSigner:
         return b"".join([*(signer._field(message) for signer in (self, *others)), octets])
 
     def _take_apart(self, octets: bytes) -> _Message:
-        message = self._latest = _Message(
-            octets, self._latest
-        )  # several threads may do so: any message will do
+        # Where several threads sign, any of their messages will do as the one before.
+        message = self._latest = _Message(octets, self._latest)
         return message
 
     def sign_many(
@@ -235,17 +237,15 @@ class DKIMSigner:
         return self._field(self._take_apart(self._flatten(octets)))
 
     def _field(self, message: _Message) -> bytes:
-        h, order = _lay_out(message.names, self._oversigned, self._signed)
+        names, order = _lay_out(message.names, self._oversigned, self._signed)
         now = int(time.time())
         expiry = "" if self._expires_after is None else f" x={now + int(self._expires_after)};"
         field = (
             f"DKIM-Signature: v=1; {self._tags}\r\n t={now};{expiry}\r\n"
-            f" h={h};\r\n bh={message.body_hash(self._body_is_relaxed)};\r\n b="
+            f" h={names};\r\n bh={message.body_hash(self._body_is_relaxed)};\r\n b="
         ).encode("ascii")
-        if self._header_is_relaxed:
-            fields, own = message.fields, _relax_header(field)[1][0]
-        else:
-            fields, own = message.fields_as_they_are(), field
+        fields = message.fields(self._header_is_relaxed)
+        own = _relax_header(field)[1][0] if self._header_is_relaxed else field
         signed = b"\r\n".join([*[fields[index] for index in order], own])
         signature = base64.b64encode(self._sign(signed))
         lines = [signature[start : start + _LINE] for start in range(0, len(signature), _LINE)]
@@ -260,14 +260,15 @@ class _Message:
         before: another, which has the same body if a template changes nothing but the header.
     """
 
-    __slots__ = ("_body_start", "_hashes", "_header", "fields", "names", "octets")
+    __slots__ = ("_body_start", "_fields", "_hashes", "_header", "names", "octets")
 
     def __init__(self, octets: bytes, before: _Message | None = None) -> None:
         end = header_end(octets)
         self.octets = octets
         self._header = octets[:end].removesuffix(b"\r\n")
         self._body_start = end + 2
-        self.names, self.fields = _relax_header(self._header)
+        self.names, relaxed = _relax_header(self._header)
+        self._fields = {True: relaxed}
         self._hashes: dict[bool, str] = {}
         if before is not None and before._has_body_of(self):
             self._hashes = before._hashes
@@ -278,9 +279,11 @@ class _Message:
             memoryview(self.octets)[self._body_start :]
         )
 
-    def fields_as_they_are(self) -> list[bytes]:
-        """The header fields for `simple`, as many as `fields`."""
-        return _NEXT_FIELD.split(self._header)
+    def fields(self, is_relaxed: bool) -> list[bytes]:
+        """The header fields, in canonical form, in the order of `names`."""
+        if is_relaxed not in self._fields:
+            self._fields[is_relaxed] = _NEXT_FIELD.split(self._header)
+        return self._fields[is_relaxed]
 
     def body_hash(self, is_relaxed: bool) -> str:
         """The hash for `bh=`."""
@@ -347,10 +350,8 @@ def _lay_out(
         names: of the fields of the message.
     """
     places: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        places.setdefault(name.decode("latin-1"), []).insert(
-            0, index
-        )  # the last comes first, RFC 6376 §5.4.2
+    for index in reversed(range(len(names))):  # the last comes first, RFC 6376 §5.4.2
+        places.setdefault(names[index].decode("latin-1"), []).append(index)
     if "from" not in places:
         raise MessageError("the message cannot be signed: it has no From field", cure="fill in From")
     listed: list[str] = []
