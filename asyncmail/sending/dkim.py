@@ -184,10 +184,11 @@ class DKIMSigner:
         """`flatten`, but an attachment that the message before ended with, too, is not looked at again."""
         latest = self._latest
         if latest is not None and isinstance(message, bytes):
-            tail = memoryview(latest.octets)[_FRONT:]
+            before = latest.octets
+            # From the beginning of a line on, so that no line break is half in it.
+            tail = memoryview(before)[before.find(b"\n", _FRONT) + 1 :]
             if len(tail) > _FRONT and message.endswith(tail):
-                # With an octet of the tail, lest a line break that is half in it is taken for whole or for bare.
-                front = message[: len(message) - len(tail) + 1]
+                front = message[: len(message) - len(tail)]
                 if not has_bare_newline(front):
                     return message
         return flatten(message)
