@@ -10,8 +10,7 @@ import enum
 
 __all__ = ["BareNewlines", "NewlineNormalizer", "has_bare_newline", "normalize_newlines"]
 
-_ALL_OTHERS = bytes(set(range(256)) - set(b"\r\n"))
-_SMALL = 65_536  # octets
+_STRETCH = 65_536  # octets
 
 
 class BareNewlines(enum.Enum):
@@ -23,10 +22,23 @@ class BareNewlines(enum.Enum):
 
 def has_bare_newline(data: bytes) -> bool:
     """Whether `data` holds a CR or LF that is not part of CRLF."""
-    if len(data) <= _SMALL:  # a copy takes half the time of counting
-        whole_lines = b"\r\n".join(data.splitlines())
-        return data != whole_lines and data != whole_lines + b"\r\n"
-    return len(data.translate(None, _ALL_OTHERS)) != 2 * data.count(b"\r\n")
+    if len(data) <= _STRETCH:
+        return _has_bare_newline(data)
+    start = 0
+    while start < len(data):
+        end = start + _STRETCH
+        if data[end - 1 : end] == b"\r":  # to be looked at with what follows it
+            end += 1
+        if _has_bare_newline(data[start:end]):
+            return True
+        start = end
+    return False
+
+
+def _has_bare_newline(data: bytes) -> bool:
+    # A copy takes half the time of counting, as long as it stays in the processor's cache.
+    whole_lines = b"\r\n".join(data.splitlines())
+    return data != whole_lines and data != whole_lines + b"\r\n"
 
 
 def normalize_newlines(data: bytes) -> bytes:
