@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 from collections import Counter
 from itertools import islice
 from operator import itemgetter
@@ -20,6 +19,7 @@ from ..net import now
 from ..sending import DKIMSigner, Journal, Mailer, PoolLimits
 from ..sending.ahead import Ahead
 from ..smtp import Status
+from .endings import ending_signals
 from .failures import explain, in_options
 from .merge import Merge, check
 from .options import (
@@ -303,7 +303,7 @@ class _Run:
             self._seconds = now() - begun
 
     async def _stop_on_signal(self, source: _Source, mailer: Mailer) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        with anyio.open_signal_receiver(*ending_signals()) as signals:
             async for _ in signals:
                 is_first = not self._is_interrupted
                 self._is_interrupted = source.is_stopped = True

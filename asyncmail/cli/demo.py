@@ -6,7 +6,6 @@ import hashlib
 import re
 import secrets
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ from ..net import now
 from ..retrieval import Fetcher
 from ..sending import Mailer
 from ..server import InMemoryMaildrops, POP3Server, SMTPServer
+from .endings import as_interrupts
 from .failures import explain
 from .options import AsJSON, run_async
 from .places import made, maildirs_in
@@ -87,8 +87,8 @@ def demo(
     Starts an SMTP and a POP3 server, sends personalised messages with text, HTML and an attachment, and fetches all
     maildrops at the same time, everything in one event loop. Then compares what was sent with what was retrieved.
     """
-    with ExitStack() as stack:
-        temporary = Path(stack.enter_context(TemporaryDirectory(prefix="asyncmail-demo-")))
+    with as_interrupts(), TemporaryDirectory(prefix="asyncmail-demo-") as name:
+        temporary = Path(name)
         place = temporary if directory is None else made(directory)
         run = _Demo(messages, maildrops, place, temporary / "ledger.db")
         run_async(run.run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 from email.parser import BytesHeaderParser
 from email.policy import default
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..message.flatten import header_end
 from ..net import ServerURL, server_context
 from ..server import MaildirMaildrops, POP3Server, SMTPServer
 from ..smtp import Reply
+from .endings import ending_signals
 from .options import Verbose, run_async, trace_to_terminal
 from .places import made, maildirs_in
 from .terminal import heading, note, say, show_table, warn
@@ -90,7 +90,7 @@ def serve(
 
     async def run() -> None:
         async with smtp, pop3:
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            with anyio.open_signal_receiver(*ending_signals()) as signals:
                 _announce(smtp, pop3, directory, users)
                 if not is_local:
                     warn("whoever can reach this machine can deposit mail here")

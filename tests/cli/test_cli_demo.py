@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,3 +128,25 @@ def test_servers_that_fail(asyncmail: Command, monkeypatch: pytest.MonkeyPatch) 
 def test_the_servers_hold_so_much_at_most(asyncmail: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BACKLOG", 5)
     assert asyncmail("demo", *SMALL).status == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "is_in_background"),
+    [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGTERM, True)],
+)
+def test_nothing_stays_behind_whatever_ends_it(
+    tmp_path: Path, ending: signal.Signals, is_in_background: bool
+) -> None:
+    command = "trap '' INT; exec \"$@\"" if is_in_background else 'exec "$@"'
+    process = subprocess.Popen(
+        ["sh", "-c", command, "sh", sys.executable, "-m", "asyncmail", "demo", "--messages", "1000000"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(tmp_path.glob("asyncmail-demo-*/user*")):
+        time.sleep(0.01)
+    process.send_signal(ending)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert not list(tmp_path.iterdir())

@@ -133,6 +133,22 @@ def test_a_terminal_that_is_closed_ends_bulk_as_an_interrupt_does(
     assert receiver.recipients == sorted(f"user{number}@example.com" for number in range(30))
 
 
+def test_bulk_goes_on_without_its_terminal_as_nohup_asks(bulk: tuple[Receiver, list[object]]) -> None:
+    receiver, arguments = bulk
+    process = subprocess.Popen(
+        ["nohup", *command(*arguments, "--rate", "20/s")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while not receiver.received:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert len(receiver.received) == 30
+
+
 async def _serve_nowhere() -> None:
     await SMTPServer(lambda transaction: None, port=99_999).start()  # type: ignore[arg-type,return-value]
 
