@@ -12,6 +12,7 @@ from ..message import Template, verp
 from ..message.envelope import addr_spec, addr_specs
 from ..message.identity import ascii_domain
 from .failures import explain
+from .lookalikes import check_lookalikes
 from .terminal import progress, warn
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Merge:
         header = BytesHeaderParser(policy=compat32).parsebytes(octets)
         self._has_to = "To" in header
         self._verp = verp
+        self._is_jinja = engine == "jinja2"
         self._template = Template(
             octets,
             sender=None if "From" in header else sender or None,
@@ -99,6 +101,11 @@ class Merge:
             parcel = replace(parcel, sender=verp(addr_spec(parcel.sender), address))
         return parcel
 
+    def check_lookalikes(self, parcel: Parcel) -> None:
+        """Raise InputError if a message holds what was meant as a placeholder."""
+        assert isinstance(parcel.content, bytes)
+        check_lookalikes(parcel.content, self.recipients.columns, jinja=self._is_jinja)
+
     def sign(self, parcel: Parcel) -> Parcel:
         """Sign a message, if there is a key."""
         if self.signer is None or not isinstance(parcel.content, bytes):
@@ -138,6 +145,7 @@ def check(merge: Merge) -> int:
                 merge.domain = ascii_domain(addr_spec(parcel.sender or ""))
                 if others := [each for each in addr_specs(parcel.recipients or ()) if each != address]:
                     warn(f"each message also goes to {', '.join(others)}")
+                merge.check_lookalikes(parcel)
             before = line_of.setdefault(address.casefold(), row.line)
             if before != row.line:
                 duplicates += 1

@@ -366,6 +366,53 @@ def test_templates_that_are_none(
     check_refusal(bulk(), receiver, *texts)
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "found", "cure"),
+    [
+        ("Dear { name }", "the text", "{ name }", "write {name}, or rename the column"),
+        ("Dear {{ name }}", "the text", "{ name }", "write {name}, or say --jinja, or rename the column"),
+        ("Dear {name.title}", "the text", "{name.title}", "write {name}"),
+        ("Dear {name!r}", "the text", "{name!r}", "write {name}"),
+        ("Dear {name:>10}", "the text", "{name:>10}", "write {name}"),
+        ("Dear {name[0]}", "the text", "{name[0]}", "write {name}"),
+        ("In {PLZ/Ort}", "the text", "{PLZ/Ort}", "rename the column: a placeholder is made of"),
+    ],
+)
+def test_what_was_meant_as_a_placeholder(
+    bulk: Setting, receiver: Receiver, text: str, place: str, found: str, cure: str
+) -> None:
+    bulk.write("ann@example.com,Ann,1,12345 X", header="email,name,number,PLZ/Ort")
+    bulk.template.write_text(f"{TEMPLATE}\n{text}\n")
+    check_refusal(
+        bulk(), receiver, f"error: input: {place} holds '{found}', which would go out as it is", cure
+    )
+
+
+def test_what_was_meant_as_a_placeholder_elsewhere(bulk: Setting, receiver: Receiver) -> None:
+    html = "Content-Type: text/html\n\n<p>{ name }</p>"
+    bulk.template.write_text(TEMPLATE.replace("Content-Type: text/plain; charset=utf-8\n\n", html))
+    check_refusal(bulk(), receiver, "the HTML holds '{ name }'")
+    bulk.template.write_text(TEMPLATE.replace("Number {number}", "Number { number }"))
+    check_refusal(bulk(), receiver, "Subject holds '{ number }'")
+    bulk.template.write_text("From: a@example.com\n\nDear {name}\n")
+    check_refusal(bulk("--jinja"), receiver, "the text holds '{name}'", "write {{ name }}, or rename")
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [("<style>p{name:red}</style>", "{name:red}"), ("<p>{{name}}</p>", "{name}"), ("<p>{ x } {a.b}", "")],
+)
+def test_what_may_be_meant_as_text(bulk: Setting, receiver: Receiver, text: str, warned: str) -> None:
+    bulk.template.write_text(
+        f"From: a@example.com\nTo: {{email}}\nSubject: {{{{}}}}\nContent-Type: text/html\n\n{text}\n"
+    )
+    result = bulk()
+    assert result.status == 0
+    warning = f"warning: the HTML holds '{warned}', which goes out as it is; for the value write {{name}}\n"
+    assert result.err == (warning if warned else "")
+    assert len(receiver.received) == 20
+
+
 def test_files_that_are_not_there(bulk: Setting, receiver: Receiver) -> None:
     bulk.template.unlink()
     check_refusal(bulk(), receiver, "the template", "news.eml cannot be read: No such file", "check the path")
