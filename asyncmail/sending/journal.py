@@ -1,8 +1,9 @@
 """The journal of a run: what became of each message, on the disk, so that an interrupted run can go on.
 
 A file that is only ever added to, one line of JSON for each thing that happened. A message is noted as begun, and that
-is on the disk, before any of it can reach the server; its outcome is noted when it is known. A run that dies leaves
-messages that were begun and have no outcome: those may have been delivered, and are not sent again unasked.
+is on the disk, before any of it can reach the server; its outcome is noted when it is known, or that it was not tried.
+A run that dies leaves messages that were begun and have no outcome: those may have been delivered, and are not sent
+again unasked.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Journal:
         self._fresh = fresh
         self._file: JournalFile | None = None
         self._entries: dict[str, tuple[Unsettled, ...]] = {}
+        self._before: dict[str, tuple[Unsettled, ...] | None] = {}  # of what is begun: its entry until then
         self._lines: list[bytes] = []  # to be written
         self._due: list[Waiter] = []  # who waits for these lines
         self._is_writing = False
@@ -137,7 +139,7 @@ class Journal:
     # --- what is known
 
     def __len__(self) -> int:
-        """How many messages have been begun."""
+        """How many messages have been begun, and not withdrawn."""
         return len(self._entries)
 
     def __contains__(self, key: str) -> bool:
@@ -214,6 +216,14 @@ class Journal:
         self._unanswered.pop(key, None)
         self._apply_answers(key, answers)
         self._append(_line({"key": key, **answers}))
+
+    def withdraw(self, key: str) -> None:
+        """Note that a message has not been tried, if it was begun: all is as before; `flush` as for `record`."""
+        if key not in self._before:
+            return
+        self._unanswered.pop(key, None)
+        self._apply_withdrawn(key)
+        self._append(_line({"key": key, "withdrawn": True}))
 
     async def flush(self) -> None:
         """Wait until all that was noted is on the disk.
@@ -309,11 +319,20 @@ class Journal:
             self._due.clear()
 
     def _apply_begun(self, key: str, addresses: Iterable[str]) -> None:
+        self._before[key] = self._entries.get(key)
         known = {each.address: each for each in self._entries.get(key, ())}
         known.update({address: Unsettled(address, Status.UNKNOWN) for address in addresses})
         self._entries[key] = tuple(known.values())
 
+    def _apply_withdrawn(self, key: str) -> None:
+        before = self._before.pop(key)
+        if before is None:
+            del self._entries[key]
+        else:
+            self._entries[key] = before
+
     def _apply_answers(self, key: str, answers: Mapping[str, Mapping[str, str]]) -> None:
+        self._before.pop(key, None)
         known = {each.address: each for each in self._entries.get(key, ())}
         for name, texts in answers.items():
             status = Status(name)
@@ -328,6 +347,7 @@ class Journal:
         file = JournalFile(self._path, fresh=self._fresh)
         try:
             self._entries = {}
+            self._before = {}
             number = 0
             for number, line in enumerate(file.lines(), 1):
                 self._read(number, line)
@@ -351,6 +371,8 @@ class Journal:
             key = entry.pop("key")
             if "begun" in entry:
                 self._apply_begun(key, entry["begun"])
+            elif "withdrawn" in entry:
+                self._apply_withdrawn(key)
             else:
                 self._apply_answers(key, entry)
         except InputError:

@@ -7,15 +7,20 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import FolderError, InputError, MailError, Stage, quoted
+from ..errors import ClosedError, FolderError, InputError, MailError, Stage, quoted
 from ..message import Parcel, prepare
 from ..net import Waiter
-from ..smtp import Outcome, RecipientOutcome, Status
+from ..smtp import Status
 
 if TYPE_CHECKING:
+    from ..smtp import Outcome
     from .journal import Journal
 
 __all__ = ["Feed"]
+
+_BEFORE_TRANSACTIONS = frozenset(
+    [Stage.CONNECT, Stage.TLS, Stage.GREETING, Stage.HELLO, Stage.CAPABILITIES, Stage.AUTHENTICATION]
+)
 
 
 class _Begun(NamedTuple):
@@ -75,19 +80,18 @@ class Feed:
         assert outcome.index is not None
         begun = self._handed.pop(outcome.index)
         outcome = replace(outcome, index=begun.position, tag=begun.key)
-        self._journal.record(begun.key, outcome)
+        if _is_untried(outcome):
+            self._journal.withdraw(begun.key)
+        else:
+            self._journal.record(begun.key, outcome)
         if self._room is not None and len(self._handed) <= self._window // 2:
             self._room.set()
         return outcome
 
     def close(self) -> None:
         """Note what was begun and did not get as far as the mailer."""
-        error = MailError("the run ended before it was sent")
         for begun in self._ready:
-            recipients = [
-                RecipientOutcome(each, Status.DEFERRED, None, Stage.INPUT) for each in begun.addresses
-            ]
-            self._journal.record(begun.key, Outcome(sender="", recipients=tuple(recipients), error=error))
+            self._journal.withdraw(begun.key)
         self._ready.clear()
 
     async def _begin_group(self) -> None:
@@ -144,6 +148,17 @@ class Feed:
                 cure="go on with the messages that the journal was begun with",
             )
         return _Begun(key, position, Parcel(prepared.octets, envelope.sender, addresses, tag=key), addresses)
+
+
+def _is_untried(outcome: Outcome) -> bool:
+    """Whether there was no session in which the message could have been sent."""
+    error = outcome.error
+    if error is None or not (isinstance(error, ClosedError) or error.stage in _BEFORE_TRANSACTIONS):
+        return False
+    return bool(outcome.recipients) and all(
+        each.status is Status.DEFERRED and each.reply is None and each.stage in _BEFORE_TRANSACTIONS
+        for each in outcome.recipients
+    )
 
 
 def _as_async(parcels: Iterable[Parcel] | AsyncIterable[Parcel]) -> AsyncIterator[Parcel]:

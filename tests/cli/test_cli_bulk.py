@@ -461,13 +461,18 @@ def test_a_wrong_password(
     bulk.server = f"smtp://me:wrong@127.0.0.1:{servers.smtp(receiver_with_login)}"
     status, out, err = bulk()
     assert status == 1
-    assert "535 5.7.8" in out
+    rows = [line.split() for line in out.splitlines() if line.strip()]
+    assert rows[2:] == [["accepted", "0"], ["not", "sent", "20", "run", "this", "again", "to", "go", "on"]]
     assert "error: authentication: " in err
+    assert "535 5.7.8" in err
     assert "check username and password" in err
     for text in (out, err, bulk("--json").out):
         assert "mechanisms=" not in text
+    told = bulk.json()
+    assert (told["deferred"], told["not_sent"], told["unsettled"]) == (0, 20, [])
     bulk.server = bulk.server.replace("wrong", "right")
     assert bulk().status == 0
+    assert len(receiver_with_login.received) == 20
 
 
 def test_no_server(bulk: Setting, receiver: Receiver) -> None:

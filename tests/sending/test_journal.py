@@ -145,6 +145,30 @@ async def test_the_last_word_counts(path: Path) -> None:
         assert [each.address for each in journal.unsettled("a")] == ["b@e.com"]
 
 
+async def test_what_is_withdrawn_is_as_it_was_before(path: Path) -> None:
+    async with Journal(path) as journal:
+        for key in ("new", "later", "lost"):
+            await journal.begin({key: [f"{key}@e.com"]})
+        journal.withdraw("new")
+        journal.withdraw("never begun")
+        assert "new" not in journal
+        journal.record("later", outcome(("later@e.com", Status.DEFERRED, LATER)))
+    for _ in range(2):
+        async with Journal(path) as journal:
+            assert list(journal) == ["later", "lost"]
+            assert journal.unsettled("later") == (
+                Unsettled("later@e.com", Status.DEFERRED, "451 4.3.0 try later"),
+            )
+            assert journal.unsettled("lost") == (Unsettled("lost@e.com", Status.UNKNOWN),)
+            for key in ("new", "later", "lost"):
+                await journal.begin({key: [f"{key}@e.com"]})
+                journal.withdraw(key)
+    write(path, content(path) + b'{"key":"else","withdrawn":true}\n')
+    with pytest.raises(FolderError, match="damaged"):
+        async with Journal(path):
+            pass
+
+
 async def test_a_message_id_is_the_same_in_every_run(path: Path) -> None:
     async with Journal(path) as journal:
         first = journal.message_id("a", "e.com")
@@ -401,7 +425,7 @@ async def test_a_window_of_nothing(path: Path, server: SMTPServer) -> None:
             await anext(journal.send_many(mailer, parcels(1), window=0))
 
 
-async def test_without_a_server_everything_is_deferred(path: Path, unused_tcp_port: int) -> None:
+async def test_without_a_server_nothing_is_begun(path: Path, unused_tcp_port: int) -> None:
     url = f"smtp://127.0.0.1:{unused_tcp_port}"
     outcomes = []
     async with (
@@ -412,10 +436,21 @@ async def test_without_a_server_everything_is_deferred(path: Path, unused_tcp_po
             async for each in journal.send_many(mailer, parcels(50), window=20):
                 outcomes += [each]
     assert all(each.deferred for each in outcomes)
+    assert 0 < len(outcomes) < 50
+    assert any("begun" in line for line in lines(path))
     async with Journal(path) as journal:
-        assert 0 < len(journal) < 50
-        statuses = {each.status for key in journal for each in journal.unsettled(key)}
-        assert statuses == {Status.DEFERRED}
+        assert len(journal) == 0
+
+
+async def test_what_a_lost_session_had_begun_is_deferred(path: Path, receiver: Receiver) -> None:
+    receiver.replies = {"rcpt r0@example.com": Reply(421, "go away")}
+    async with SMTPServer(receiver) as server, Journal(path) as journal:
+        async with mailer_for(server, pool=PoolLimits(attempts=1, pause_seconds=0)) as mailer:
+            async for each in journal.send_many(mailer, parcels(1)):
+                assert each.deferred
+        (deferred,) = journal.unsettled("row 0")
+        assert deferred.status is Status.DEFERRED
+        assert "go away" in deferred.text
 
 
 async def test_leaving_early_and_cancelling(path: Path, receiver: Receiver) -> None:
