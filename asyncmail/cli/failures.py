@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -14,7 +12,7 @@ import typer
 from rich.text import Text
 
 from ..errors import InputError, MailError, MissingExtra, printable
-from .terminal import note, warn
+from .terminal import drop_output, lost_output, note, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["explain", "guarded", "in_options", "written"]
 
 P = ParamSpec("P")
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 # What the library says to programmers, for those who type.
 _IN_OPTIONS = (
@@ -81,35 +77,35 @@ def guarded(command: Callable[P, bool]) -> Callable[P, None]:
 
 
 def written(command: Callable[[], int]) -> int:
-    """The exit status of what prints something, once that has been written."""
+    """The exit status of what does nothing but print, once that has been written."""
     try:
         status = command()
         sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()  # who read it has gone
-        return 1
     except OSError as error:
-        if isinstance(error, MailError) or error.errno not in _NO_ROOM:
-            return _status_of_failure(error)
-        _drop_output()
-        note(Text.assemble(("error: ", "bold red"), f"the result cannot be written: {error.strerror}"))
+        drop_output()
+        _explain_lost(error)
         return 1
     return status
 
 
 def _status_of(command: Callable[[], bool]) -> int:
     try:
-        return written(lambda: 0 if command() else 1)
+        went_well = command()
     except KeyboardInterrupt:
         note("interrupted", "yellow")
         return 130
     except (Exception, BaseExceptionGroup) as error:
         return _status_of_failure(_first(error))
+    lost = lost_output()
+    if lost is not None:
+        _explain_lost(lost)
+    # Told apart from what went wrong: who takes this for that would send everything again.
+    return 1 if not went_well else 0 if lost is None else 3
 
 
-def _drop_output() -> None:
-    # Python would complain once more when it closes standard output.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _explain_lost(error: OSError) -> None:
+    if not isinstance(error, BrokenPipeError):  # whose reader has gone, and knows
+        note(Text.assemble(("error: ", "bold red"), f"the result cannot be written: {error.strerror}"))
 
 
 def _status_of_failure(error: BaseException) -> int:

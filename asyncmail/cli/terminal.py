@@ -31,13 +31,43 @@ if TYPE_CHECKING:
 
     from rich.progress import Task
 
-__all__ = ["Bar", "heading", "note", "progress", "say", "show_json", "show_table", "status_text", "warn"]
+__all__ = [
+    "Bar",
+    "drop_output",
+    "heading",
+    "lost_output",
+    "note",
+    "progress",
+    "say",
+    "show_json",
+    "show_table",
+    "status_text",
+    "warn",
+]
 
 # Cut to a width that nobody sees, the end of a reply would be lost to `grep`.
 _WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240
 
+
+class _Results(Console):
+    """What cannot be written is lost; the work goes on, and `lost` says why."""
+
+    lost: OSError | None = None
+
+    def write(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self.lost = error
+            self.quiet = True
+            drop_output()
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
 # Text of others is never markup, and is coloured by nothing but its meaning.
-_out = Console(width=_WIDTH, markup=False, highlight=False, emoji=False)
+_out = _Results(width=_WIDTH, markup=False, highlight=False, emoji=False)
 
 
 class _Notes(Console):
@@ -79,7 +109,19 @@ def warn(text: str) -> None:
 
 def say(text: str, style: str = "") -> None:
     """Print a line of the result, on standard output."""
-    _out.print(text, style=style, soft_wrap=True)
+    _out.write(lambda: _out.print(text, style=style, soft_wrap=True))
+
+
+def drop_output() -> None:
+    """Have what is still to be written on standard output go nowhere."""
+    # Python would complain once more when it closes it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def lost_output() -> OSError | None:
+    """Write what is left of the result; return why not all of it could be written."""
+    _out.write(sys.stdout.flush)
+    return _out.lost
 
 
 def heading(text: str) -> None:
@@ -90,7 +132,8 @@ def heading(text: str) -> None:
 def show_json(value: object) -> None:
     """Print a result for scripts."""
     is_unicode = sys.stdout.encoding.lower() == "utf-8"
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not is_unicode) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=not is_unicode)
+    _out.write(lambda: sys.stdout.write(f"{text}\n"))
 
 
 def show_table(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> None:
@@ -106,7 +149,7 @@ def show_table(columns: Iterable[str], rows: Iterable[Iterable[Cell]]) -> None:
         )
     for row in rows:
         table.add_row(*map(_cell, row))
-    _out.print(table)
+    _out.write(lambda: _out.print(table))
 
 
 def _cell(value: Cell) -> Text:

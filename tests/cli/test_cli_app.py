@@ -129,7 +129,7 @@ def test_a_reader_that_goes_away() -> None:
     with os.fdopen(write) as closed:
         command = [sys.executable, "-c", textwrap.dedent(program)]
         end = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
-    assert (end.returncode, end.stderr) == (1, "")
+    assert (end.returncode, end.stderr) == (3, "")
 
 
 def run_in_shell(arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -147,7 +147,7 @@ def run_in_shell(arguments: str, **environment: str) -> subprocess.CompletedProc
 def test_a_disk_without_room_for_the_output() -> None:
     for arguments in ("demo --messages 1 > /dev/full", "demo --messages 1 --json > /dev/full"):
         result = run_in_shell(arguments)
-        assert result.returncode == 1
+        assert result.returncode == 3
         assert result.stderr == "error: the result cannot be written: No space left on device\n"
 
 

@@ -118,6 +118,45 @@ def test_no_room_for_help(what: str) -> None:
     assert result.stderr == "error: the result cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_no_room_for_the_result(bulk: tuple[Receiver, list[object]], more: list[str]) -> None:
+    """That all was sent, or not, is told all the same."""
+    receiver, arguments = bulk
+    for number, status in ((10, 1), (30, 3), (30, 3)):
+        limit = ["--limit", 10] if number == 10 else []
+        with open("/dev/full", "w") as full:
+            result = subprocess.run(
+                command(*arguments, *limit, *more), stdout=full, stderr=subprocess.PIPE, text=True, timeout=30
+            )
+        assert result.returncode == status
+        assert "error: the result cannot be written: No space left on device\n" in result.stderr
+        assert len(receiver.received) == number
+
+
+def test_serve_goes_on_without_a_reader(tmp_path: Path) -> None:
+    ports = ("--smtp-port", 0, "--pop3-port", 0)
+    with subprocess.Popen(
+        command("serve", "--directory", tmp_path, *ports), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = next(line.split()[1] for line in process.stdout if "SMTP" in line)
+        process.stdout.close()
+        for _ in range(2):
+            arguments = [
+                "send",
+                "--server",
+                f"smtp://{address}",
+                "--from",
+                "a@x.example",
+                "--to",
+                "b@x.example",
+            ]
+            assert subprocess.run(command(*arguments, "--text", "x"), timeout=30).returncode == 0
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 3
+    assert len(list(tmp_path.glob("b/new/*"))) == 2
+
+
 def test_a_terminal_that_is_closed_ends_bulk_as_an_interrupt_does(
     bulk: tuple[Receiver, list[object]], tmp_path: Path
 ) -> None:
