@@ -165,6 +165,8 @@ class ProtocolError(MailError):
 class LocalProtocolError(ProtocolError):
     """The caller asked for what the protocol does not allow in this state; nothing was sent."""
 
+    default_stage: ClassVar[Stage | None] = Stage.COMMAND
+
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent what the protocol does not allow; the session cannot go on."""

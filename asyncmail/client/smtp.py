@@ -96,8 +96,10 @@ _GOODBYE_SECONDS = 5.0  # for the answer to a QUIT that nobody waits for
 _PIECE = 1_048_576  # octets of content that are encoded at a time
 _REST_SECONDS = 1.0  # for the rest of what a server begins to say unasked
 
+_NOT_UNDERSTOOD = range(500, 505)  # the command, RFC 5321 §4.2.1
+
 # Refusals that say nothing of the credentials (RFC 4954 §6, RFC 5321 §4.2.1): change over, syntax, too weak, encrypt.
-_ABOUT_MECHANISMS = frozenset((432, *range(500, 505), 534, 538))
+_ABOUT_MECHANISMS = frozenset((432, *_NOT_UNDERSTOOD, 534, 538))
 
 
 class SMTPOptions(TypedDict, total=False):
@@ -247,7 +249,9 @@ class SMTPClient:
         Cancelling closes the connection.
         """
         if self._has_begun:
-            raise LocalProtocolError("a session connects once", cure="make another SMTPClient")
+            raise LocalProtocolError(
+                "a session connects once", stage=Stage.CONNECT, cure="make another SMTPClient"
+            )
         self._has_begun = True
         stream = self._stream or await connect(
             self._url,
@@ -321,7 +325,10 @@ class SMTPClient:
         if reply.is_permanent and not lmtp:
             reply = await self._command(Helo(domain=name))
         if not reply.is_positive:
-            raise HelloRefused(reply, command="LHLO" if lmtp else "EHLO")
+            cure = ""
+            if reply.code in _NOT_UNDERSTOOD and not self._url.path:
+                cure = f"if the server speaks {'SMTP, use smtp://' if lmtp else 'LMTP, use lmtp://'}"
+            raise HelloRefused(reply, command="LHLO" if lmtp else "EHLO", cure=cure)
 
     async def _authenticate(self) -> None:
         assert self._credentials is not None
@@ -632,7 +639,7 @@ class SMTPClient:
             raise ExtensionRequired("CHUNKING", stage=Stage.CONTENT, cure="use data()")
         with self._live.exclusive():
             await self._settle()
-            self.protocol.send(Bdat(size=len(chunk), last=last))
+            self._send_command(Bdat(size=len(chunk), last=last))
             if chunk:
                 self.protocol.send_content(chunk)
             return await self._content_answer()
@@ -679,8 +686,15 @@ class SMTPClient:
 
     async def _command(self, command: Command, *, seconds: float | None = None) -> Reply:
         await self._settle()
-        self.protocol.send(command)
+        self._send_command(command)
         return await self._answer(seconds)
+
+    def _send_command(self, command: Command) -> None:
+        try:
+            self.protocol.send(command)
+        except LocalProtocolError as error:
+            error.stage = command.stage
+            raise
 
     async def _settle(self) -> None:
         """See that the server has said nothing since its last answer: it would be taken for the next one.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
 
-from ..errors import ClosedError, InputError, LocalProtocolError, MailError
+from ..errors import ClosedError, InputError, LocalProtocolError, MailError, Stage
 from ..net import Listener, listen, now
 from ..net.background import current_task
 
@@ -180,7 +180,7 @@ class MailServer:
             LocalProtocolError: the server runs already, or was closed.
         """
         if self._has_begun or self._closing:
-            raise LocalProtocolError("a server starts once", cure="make another one")
+            raise LocalProtocolError("a server starts once", stage=Stage.CONNECT, cure="make another one")
         self._has_begun = True
         try:
             self._listener = await listen(self._accept, host=self._host, port=self._port, path=self._path)

@@ -100,6 +100,7 @@ class _Hello(Command):
         if not _HELLO_NAME.fullmatch(self.domain):
             raise LocalProtocolError(
                 f"{quoted(self.domain)} is not a name for {self.verb}",
+                stage=self.stage,
                 cure="use a domain or an address literal such as [127.0.0.1]",
             )
 
@@ -162,7 +163,7 @@ class Mail(Command):
     def __post_init__(self) -> None:
         check_reverse_path(self.sender, smtputf8=self.smtputf8)
         if self.size is not None and self.size < 0:
-            raise LocalProtocolError("content cannot have fewer than 0 octets")
+            raise LocalProtocolError("content cannot have fewer than 0 octets", stage=self.stage)
         if self.auth is not None:
             encode_xtext(self.auth)
         if self.parameters:
@@ -301,7 +302,7 @@ class Bdat(Command):
 
     def __post_init__(self) -> None:
         if self.size < 0:
-            raise LocalProtocolError("a chunk cannot have fewer than 0 octets")
+            raise LocalProtocolError("a chunk cannot have fewer than 0 octets", stage=self.stage)
 
     def encode(self) -> bytes:
         """Return the command line, CRLF included."""
@@ -367,7 +368,7 @@ class _NamedCommand(_TextCommand):
             self
         )  # not super(): slots=True makes a second class, which that does not find
         if not self.text:
-            raise ValueError(f"{self.verb} takes a name")
+            raise LocalProtocolError(f"{self.verb} takes a name", cure="name a user, mailbox or list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ from peers import reserve_port
 from scripted import EXTENSIONS, Do, Talk, cut_at, scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from scripted import React
 
@@ -429,6 +429,48 @@ async def test_what_the_server_does_not_offer() -> None:
         with pytest.raises(ExtensionRequired, match="SMTPUTF8"):
             await client.send(CONTENT, sender=A, recipients=["jörg@example.com"])
         assert (await send(client)).ok
+
+
+@pytest.mark.parametrize(
+    ("call", "stage"),
+    [
+        (lambda client: client.rcpt(B), Stage.RECIPIENT),
+        (lambda client: client.data(b"x"), Stage.CONTENT),
+        (lambda client: client.bdat(b"x"), Stage.CONTENT),
+        (lambda client: client.mail(A, size=-1), Stage.SENDER),
+        (lambda client: client.mail(A, parameters={"x y": None}), Stage.COMMAND),
+        (lambda client: client.verify(""), Stage.COMMAND),
+        (lambda client: client.expand("a\r\nb"), Stage.COMMAND),
+        (lambda client: client.connect(), Stage.CONNECT),
+    ],
+)
+async def test_what_is_not_sent_tells_its_stage(
+    call: Callable[[SMTPClient], Awaitable[object]], stage: Stage
+) -> None:
+    async with scripted() as server, SMTPClient(server.url) as client:
+        with pytest.raises(LocalProtocolError) as caught:
+            await call(client)
+        assert caught.value.stage is stage
+        assert (await client.noop()).is_positive
+
+
+async def test_a_name_of_this_machine_that_is_none() -> None:
+    async with scripted() as server:
+        with pytest.raises(LocalProtocolError, match="hello: 'a b' is not a name for EHLO") as caught:
+            await SMTPClient(server.url, local_hostname="a b").connect()
+        assert caught.value.stage is Stage.HELLO
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+async def test_the_other_protocol(lmtp: bool) -> None:
+    async def deliver(transaction: asyncmail.ReceivedTransaction) -> None:
+        pass
+
+    async with asyncmail.SMTPServer(deliver, lmtp=lmtp) as server:
+        client = SMTPClient(f"{'smtp' if lmtp else 'lmtp'}://127.0.0.1:{server.port}")
+        with pytest.raises(HelloRefused) as caught:
+            await client.connect()
+    assert caught.value.cure == f"if the server speaks {'LMTP, use lmtp://' if lmtp else 'SMTP, use smtp://'}"
 
 
 @on_each_runtime(runtimes=BOTH)
