@@ -12,7 +12,7 @@ from ..errors import MessageError, printable, quoted
 from .attachments import attach, embed
 from .envelope import addr_spec, mailboxes
 from .headers import check_field, encode_mailbox
-from .identity import ascii_domain, date_field, make_message_id, now_field
+from .identity import ascii_domain, check_message_id, date_field, make_message_id, now_field
 
 if TYPE_CHECKING:
     import datetime
@@ -68,7 +68,8 @@ def compose(
         message_id: for Message-ID, with angle brackets; a new one if it is None.
 
     Raises:
-        MessageError: a field holds a line break, a file cannot be read, or the parts do not fit together.
+        MessageError: a field holds a line break, `message_id` is none, a file cannot be read, or the parts do not fit
+            together.
         AddressSyntaxError: an address is none.
 
     RFC 5322 §3.6, RFC 2046 §5.1, RFC 2369 §3.2, RFC 8058.
@@ -82,7 +83,7 @@ def compose(
     set_field(message, "Date", now_field() if date is None else date_field(date))
     if message_id is None:
         message_id = make_message_id(ascii_domain(addr_spec(sender)))
-    set_field(message, "Message-ID", message_id)
+    set_field(message, "Message-ID", check_message_id(message_id))
     for name, value in unsubscribe_fields(unsubscribe):
         set_field(message, name, value)
     for name, values in (headers or {}).items():

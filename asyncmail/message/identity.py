@@ -6,11 +6,14 @@ import datetime
 import email.utils
 import functools
 import os
+import re
 
 from ..address import check_forward_path
-from ..errors import AddressSyntaxError
+from ..errors import AddressSyntaxError, MessageError, quoted
 
-__all__ = ["ascii_domain", "date_field", "make_message_id", "now_field"]
+__all__ = ["ascii_domain", "check_message_id", "date_field", "make_message_id", "now_field"]
+
+_MESSAGE_ID = re.compile(r"<[!-;=?A-~]+@[!-;=?A-~]+>")
 
 
 def date_field(date: datetime.datetime) -> str:
@@ -54,3 +57,18 @@ def make_message_id(domain: str) -> str:
     RFC 5322 §3.6.4.
     """
     return f"<{os.urandom(16).hex()}@{domain}>"
+
+
+def check_message_id(message_id: str) -> str:
+    """Return what is a Message-ID, with its angle brackets.
+
+    Raises:
+        MessageError: it is none.
+
+    RFC 5322 §3.6.4.
+    """
+    if not _MESSAGE_ID.fullmatch(str(message_id)):  # which may be no text at all
+        raise MessageError(
+            f"{quoted(message_id)} is not a Message-ID", cure="write it as <unique@example.com>"
+        )
+    return message_id

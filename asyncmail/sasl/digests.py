@@ -26,7 +26,8 @@ def make_timestamp(hostname: str) -> str:
     """
     # 128 random bits rather than process-ID and clock: as unique, and it cannot be foretold.
     timestamp = f"<{os.urandom(16).hex()}@{hostname}>"
-    if not _TIMESTAMP.fullmatch(timestamp):
+    # Whoever checks no types might pass a number, which would do up to here.
+    if not isinstance(hostname, str) or not _TIMESTAMP.fullmatch(timestamp):  # type: ignore[redundant-expr]
         raise InputError(
             f"{quoted(hostname)} is not a hostname", cure="give an ASCII name or address literal"
         )

@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from anyio import to_thread
 
@@ -82,6 +82,7 @@ class Maildrop(Protocol):
         ...
 
 
+@runtime_checkable
 class MaildropStore(Protocol):
     """Who may log in, and the maildrops."""
 

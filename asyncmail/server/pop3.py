@@ -44,6 +44,7 @@ from ..wire import Signal
 from .excerpt import Excerpt
 from .hooks import ask, complain
 from .listener import ConnectionLimits, MailServer
+from .maildrops import MaildropStore
 
 if TYPE_CHECKING:
     import ssl
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from ..net import ByteStream
     from ..sasl import Attempt
     from ..wire import Trace
-    from .maildrops import Maildrop, MaildropStore, StoredMessage
+    from .maildrops import Maildrop, StoredMessage
 
 __all__ = ["POP3Server"]
 
@@ -123,6 +124,13 @@ class POP3Server(MailServer):
     ) -> None:
         if implicit_tls and tls_context is None:
             raise InputError("TLS is asked for without a certificate", cure="pass tls_context=")
+        if isinstance(maildrops, type):
+            raise InputError(f"maildrops is the class {maildrops.__name__}", cure="pass an object of it")
+        if not isinstance(maildrops, MaildropStore):
+            raise InputError(
+                f"{type(maildrops).__name__} is no store of maildrops",
+                cure="pass InMemoryMaildrops or MaildirMaildrops, or what has authenticate() and open() as they do",
+            )
         names = None if mechanisms is None else tuple(name.upper() for name in mechanisms)
         self._maildrops = maildrops
         self._offer = ServerOffer(

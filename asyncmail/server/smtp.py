@@ -180,6 +180,8 @@ class _Hooks:
     __slots__ = ("authenticator", "deliver", "recipient", "sender", "session", "streaming", "verifier")
 
     def __init__(self, handler: HandlerLike) -> None:
+        if isinstance(handler, type):
+            raise InputError(f"the handler is the class {handler.__name__}", cure="pass an object of it")
         if not isinstance(handler, Handler) and not callable(handler):
             raise InputError(
                 f"{type(handler).__name__} is no handler", cure="give it an async method deliver(transaction)"

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncmail import (
+    InMemoryMaildrops,
     InputError,
     Mailer,
     MailError,
     POP3Client,
+    POP3Server,
     SMTPClient,
     SMTPServer,
     Template,
@@ -204,6 +206,12 @@ async def _serve_nowhere() -> None:
         lambda: compose(sender="a@example.com", attachments=[("a.txt", "text")]),  # type: ignore[list-item]
         lambda: Template(sender="a@example.com", text="x").render({}, to="b@example.com", sender="bad"),
         lambda: server_context(3),  # type: ignore[arg-type]
+        lambda: SMTPServer(Receiver(), hostname=3),  # type: ignore[arg-type]
+        lambda: SMTPServer(Receiver),
+        lambda: POP3Server(None),  # type: ignore[arg-type]
+        lambda: POP3Server(InMemoryMaildrops),  # type: ignore[arg-type]
+        lambda: POP3Server(InMemoryMaildrops({}), hostname=3),  # type: ignore[arg-type]
+        lambda: compose(sender="a@example.com", message_id=3),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_types_are_errors_of_the_tree(mistake: Callable[[], object]) -> None:

@@ -191,6 +191,10 @@ def test_unsubscribe() -> None:
         {"headers": {"MIME-Version": "2"}},
         {"subject": "a", "headers": {"Subject": "b"}},
         {"message_id": "<a@b>\r\nX: y"},
+        *[
+            {"message_id": each}
+            for each in ("x", "", "<x>", "a@b", "<@b>", "<a@>", "<a @b>", "<ä@b>", "<a@b@c>")
+        ],
         {"unsubscribe": "https://x.example/\r\nX: y"},
         {"unsubscribe": "https://x.example/>, <a"},
         {"unsubscribe": "javascript:x"},
