@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import traceback
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = ["BraceLanguage", "JinjaLanguage", "Language", "Text", "value_of"]
 _BRACES = re.compile(r"(\{+)([^\W\d][\w -]*)(\}+)")
 _JINJA_EXPRESSION = re.compile(r"(\{\{.*?\}\})", re.DOTALL)
 _UNDEFINED = re.compile(r"'([^']*)' is undefined")
+_NEWLINE = re.compile(r"\r\n|\r|\n")  # as Jinja counts lines
 _NEEDS_ESCAPE = re.compile(r"[&<>\"']")
 
 
@@ -116,9 +118,10 @@ class BraceLanguage(Language):
 
 
 class _JinjaText(Text):
-    __slots__ = ("_template", "names")
+    __slots__ = ("_source", "_template", "names")
 
-    def __init__(self, template: jinja2.Template, names: tuple[str, ...]) -> None:
+    def __init__(self, source: str, template: jinja2.Template, names: tuple[str, ...]) -> None:
+        self._source = source
         self._template = template
         self.names = names
 
@@ -127,17 +130,28 @@ class _JinjaText(Text):
 
         try:
             return self._template.render(fields)
-        except TemplateError:
-            raise
         except jinja2.UndefinedError as error:
             undefined = _UNDEFINED.match(str(error))
             if undefined:
                 raise _missing(undefined[1], "pass it, or use default") from None
-            raise TemplateError(str(error), cure="pass the fields that the template asks for") from error
+            raise self._failure(error) from error
         except Exception as error:  # the template calls what it was given
-            raise TemplateError(
-                f"the template failed: {printable(error)}", cure="see the error above"
-            ) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> TemplateError:
+        number = 1
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename == self._template.filename:
+                number = line
+        problem, cure = str(error), "correct the template, or the value"
+        if isinstance(error, TemplateError):  # that a value is None
+            problem, cure = error.problem, error.cure
+        return TemplateError(f"{_line(self._source, number)} fails: {printable(problem)}", cure=cure)
+
+
+def _line(source: str, number: int) -> str:
+    """A line of a template, in words: it is the best way to find it in a message of several parts."""
+    return f"{quoted(_NEWLINE.split(source)[number - 1].strip())} in the template"
 
 
 class JinjaLanguage(Language):
@@ -160,10 +174,11 @@ class JinjaLanguage(Language):
         environment = self._escaping if escape_html else self._environment
         try:
             names = jinja2.meta.find_undeclared_variables(environment.parse(source))
-            return _JinjaText(environment.from_string(source), tuple(sorted(names)))
+            return _JinjaText(source, environment.from_string(source), tuple(sorted(names)))
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
-                f"line {error.lineno}: {printable(error.message)}", cure="correct the template"
+                f"{_line(source, error.lineno)} is not Jinja: {printable(error.message)}",
+                cure="correct the template",
             ) from error
 
     def split(self, source: str) -> list[str]:

@@ -605,16 +605,26 @@ def test_jinja() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{{ name.missing }}", "missing"),
-        ("{{ 1 // 0 }}", "zero"),
-        ("{{ none }}", "None"),
-        ("{{ nothing }}", "None"),
+        ("{{ name.missing }}", "'{{ name.missing }}' in the template fails: 'str object' has no attribute"),
+        ("{{ 1 // 0 }}", "'{{ 1 // 0 }}' in the template fails: .* zero"),
+        ("{{ none }}", "'{{ none }}' in the template fails: a value is None"),
+        ("{{ nothing }}", "'{{ nothing }}' in the template fails: a value is None"),
+        (
+            "x\u2028y\n\x0c\n  {{ name() }} z\nx",
+            "'{{ name\\(\\) }} z' in the template fails: 'str' object is not",
+        ),
+        (
+            "{% macro m(x) %}\n{{ x + 1 }}\n{% endmacro %}{{ m(name) }}",
+            "'{{ x \\+ 1 }}' in the template fails",
+        ),
+        ("{% for x in name.y %}\n{% endfor %}", "'{% for x in name.y %}' in the template fails"),
     ],
 )
 def test_jinja_failures(text: str, problem: str) -> None:
-    with pytest.raises(TemplateError, match=problem):
+    with pytest.raises(TemplateError, match=problem) as caught:
         compiled = template(to="b@example.com", text=text, engine="jinja2", subject="{{ name }}")
         compiled.render({"name": "x", "nothing": None})
+    assert caught.value.cure
 
 
 @pytest.mark.parametrize(
@@ -627,7 +637,7 @@ def test_jinja_failures(text: str, problem: str) -> None:
     ],
 )
 def test_jinja_templates_that_are_none(parts: dict[str, object]) -> None:
-    with pytest.raises(TemplateError):
+    with pytest.raises(TemplateError, match=r"in the template is not Jinja|is not a list|have no place"):
         template(engine="jinja2", **{"to": "b@example.com", **parts})
 
 
