@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
@@ -48,6 +49,10 @@ _IN_OPTIONS = (
 )
 
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # an octet that could not be decoded (PEP 383)
+_NAMES = {"sender": "--from", "urls": "a URL"}  # of parameters that are called otherwise
+
+
 def in_options(text: str) -> str:
     """The text of an error, or its cure, in terms of the command line."""
     for of_library, of_command in _IN_OPTIONS:
@@ -70,10 +75,28 @@ def guarded(command: Callable[P, bool]) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         _log_plainly()
-        raise typer.Exit(_status_of(lambda: command(*args, **kwargs)))
+
+        def checked() -> bool:
+            for name, value in kwargs.items():
+                _check_text(name, value)
+            return command(*args, **kwargs)
+
+        raise typer.Exit(_status_of(checked))
 
     run.__annotations__ = {**command.__annotations__, "return": "None"}
     return run
+
+
+def _check_text(name: str, value: object) -> None:
+    """Raise InputError if text that was given cannot be read; the name of a file may be anything."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, str) and _SURROGATE.search(each):
+            # Which is not shown: it may hold a password.
+            raise InputError(
+                f"what is given for {_NAMES.get(name, '--' + name.replace('_', '-'))} is not"
+                f" {sys.getfilesystemencoding().upper()}",
+                cure="write it in UTF-8, where the locale is one of UTF-8",
+            )
 
 
 def written(command: Callable[[], int]) -> int:

@@ -169,7 +169,25 @@ def test_a_terminal_without_unicode() -> None:
         "send --server smtp://localhost:1 --from a@example.com --to b@example.com --text ü", **ASCII
     )
     assert result.returncode == 2
-    assert "input: the text holds half a character" in result.stderr
+    assert "input: what is given for --text is not ASCII\n       write it in UTF-8" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ("send --server smtp://u:$X@localhost --from a@x.example --to b@x.example --text x", "--server"),
+        ("send --server smtp://localhost --from a$X@x.example --to b@x.example --text x", "--from"),
+        ("send --server smtp://localhost --from a@x.example --to b@x.example --to $X@x.example", "--to"),
+        ("bulk no.csv no.eml --server smtp://localhost --to-column $X", "--to-column"),
+        ("fetch pop3://u:$X@localhost --to no", "a URL"),
+        ("serve --user u:$X", "--user"),
+    ],
+)
+def test_what_is_not_utf_8(arguments: str, name: str) -> None:
+    result = run_in_shell(arguments.replace("$X", "$(printf 'caf\\351')"))
+    assert result.returncode == 2
+    assert f"error: input: what is given for {name} is not UTF-8\n" in result.stderr
+    assert "caf" not in result.stderr
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
