@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from ..errors import FolderError, InputError, printable
@@ -48,6 +49,9 @@ class JournalFile:
 
         with folder_errors(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a device might have no end
+            os.close(descriptor)
+            raise InputError(f"{printable(self._path)} is not a regular file", cure="choose another path")
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -205,6 +205,16 @@ async def test_long_replies_and_strange_ones_are_kept_short(path: Path) -> None:
 # --- what can be wrong with it
 
 
+@pytest.mark.parametrize("path", ["/dev/full", "/dev/zero", "/dev/null", "fifo"])
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_what_is_no_file(tmp_path: Path, path: str, fresh: bool) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="is not a regular file") as caught, anyio.fail_after(10):
+        async with Journal(tmp_path / path, fresh=fresh):
+            pass
+    assert caught.value.cure
+
+
 async def test_another_run(path: Path) -> None:
     async with Journal(path, subject="x"):
         pass
