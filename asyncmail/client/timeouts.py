@@ -63,17 +63,15 @@ class SMTPTimeouts(_Timeouts):
 
     def of(self, awaiting: Awaiting) -> float:
         """The limit for what is awaited."""
-        return getattr(self, _FIELDS[awaiting])  # type: ignore[no-any-return]
+        return getattr(self, _FIELDS.get(awaiting, "answer"))  # type: ignore[no-any-return]
 
 
 _FIELDS = {
     Awaiting.GREETING: "greeting",
-    Awaiting.ANSWER: "answer",
     Awaiting.MAIL: "mail",
     Awaiting.RCPT: "rcpt",
     Awaiting.DATA: "data",
     Awaiting.END_OF_CONTENT: "end_of_content",
-    Awaiting.NOTHING: "answer",
 }
 
 

@@ -61,7 +61,7 @@ from .server_replies import (
     TOO_MANY_RECIPIENTS,
     fault,
 )
-from .states import SERVER_ANSWERS, SERVER_RECEIVES, Answer, ServerState
+from .states import SERVER_ANSWERS, SERVER_RECEIVES, Answer, Awaiting, ServerState
 
 __all__ = ["ServerProtocol"]
 
@@ -146,6 +146,15 @@ class ServerProtocol:
     def in_flight(self) -> tuple[Command, ...]:
         """The command that waits for its reply, if there is one."""
         return () if self._handled is None else (self._handled,)
+
+    @property
+    def awaiting(self) -> Awaiting:
+        """What the client is to send next."""
+        if self._handled is not None:
+            return Awaiting.NOTHING
+        if self._chunk is not None or self._state is _CONTENT:
+            return Awaiting.CONTENT
+        return Awaiting.COMMAND if self._state in SERVER_RECEIVES else Awaiting.NOTHING
 
     @property
     def replies_due(self) -> int:

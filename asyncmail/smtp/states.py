@@ -101,7 +101,7 @@ class Answer(_State):
 
 
 class Awaiting(_State):
-    """What a client waits for, each with a time limit of its own (RFC 5321 §4.5.3.2)."""
+    """What a protocol object waits for; what a client does has a time limit each (RFC 5321 §4.5.3.2)."""
 
     GREETING = "the greeting"
     ANSWER = "the answer to a command"
@@ -109,6 +109,8 @@ class Awaiting(_State):
     RCPT = "the answer to RCPT"
     DATA = "the answer to DATA"
     END_OF_CONTENT = "the answer to the content"
+    COMMAND = "a command"
+    CONTENT = "the content"
     NOTHING = "nothing"
 
 

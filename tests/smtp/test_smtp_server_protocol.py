@@ -14,6 +14,7 @@ from asyncmail.smtp import (
     Auth,
     AuthenticationReceived,
     AuthResponse,
+    Awaiting,
     Bdat,
     CommandAnswered,
     CommandReceived,
@@ -206,6 +207,28 @@ def test_a_command_waits_for_its_answer_whatever_else_has_come() -> None:
         protocol.send(Reply(250))
     with pytest.raises(LocalProtocolError, match="nothing waits"):
         protocol.accept()
+
+
+def test_what_it_waits_for() -> None:
+    """As the other protocol objects, which have the same names for it."""
+    protocol = ServerProtocol()
+    assert protocol.awaiting is Awaiting.NOTHING  # it speaks first
+    protocol.send(Reply(220, "mx.example"))
+    for octets, awaiting in (
+        (b"", Awaiting.COMMAND),
+        (b"EHLO x\r\n" + MAIL + RCPT, Awaiting.COMMAND),
+        (b"BDAT 2 LAST\r\n", Awaiting.CONTENT),
+        (b"x\n" + MAIL + RCPT, Awaiting.COMMAND),
+        (b"DATA\r\n", Awaiting.CONTENT),
+        (b"x\r\n.\r\n", Awaiting.COMMAND),
+        (b"QUIT\r\n", Awaiting.NOTHING),
+    ):
+        protocol.receive_data(octets)
+        while not isinstance(protocol.next_event(), Signal):
+            if protocol.in_flight:
+                assert protocol.awaiting is Awaiting.NOTHING
+                protocol.accept()
+        assert protocol.awaiting is awaiting
 
 
 def test_answers_of_the_application_s_own() -> None:
