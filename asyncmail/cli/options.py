@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ..client.smtp import parse_server
+from ..client.options import parse_server
 from ..errors import InputError
 from ..net import ServerURL, client_context, transcript
 from .terminal import note
@@ -22,7 +22,7 @@ from .terminal import note
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ..client.smtp import SMTPOptions
+    from ..client.options import SMTPOptions
     from ..wire import Trace
 
 __all__ = [

@@ -1,8 +1,9 @@
 """Sessions of clients: one connection each, from greeting to QUIT."""
 
+from .options import SMTPOptions
 from .pop3 import POP3Client, POP3Options
 from .retrieval import ContentStream, Retrievals, RetrievedMessage
-from .smtp import SMTPClient, SMTPOptions
+from .smtp import SMTPClient
 from .timeouts import POP3Timeouts, SMTPTimeouts
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from ..errors import (
     AuthenticationError,
@@ -25,7 +25,6 @@ from ..errors import (
     SenderRefused,
     Stage,
     TLSRequired,
-    URLError,
 )
 from ..message import prepare, to_7bit
 from ..net import (
@@ -47,7 +46,6 @@ from ..smtp import (
     Bdat,
     BodyType,
     ClientEvent,
-    ClientLimits,
     ClientProtocol,
     ClientState,
     Command,
@@ -75,7 +73,7 @@ from ..smtp import (
     Vrfy,
 )
 from .credentials import credentials_for, cure_of_refusal, refuse_cleartext
-from .options import check_options
+from .options import SMTPOptions, check_options, parse_server
 from .timeouts import SMTPTimeouts, cure_of_silence
 
 if TYPE_CHECKING:
@@ -87,7 +85,6 @@ if TYPE_CHECKING:
 
     from ..message import Addresses, AddressLike, MessageLike, Parcel
     from ..smtp.pipeline import TransactionT
-    from ..wire import Trace
 
 __all__ = ["SMTPClient", "SMTPOptions", "fit", "parse_server"]
 
@@ -100,46 +97,6 @@ _NOT_UNDERSTOOD = range(500, 505)  # the command, RFC 5321 §4.2.1
 
 # Refusals that say nothing of the credentials (RFC 4954 §6, RFC 5321 §4.2.1): change over, syntax, too weak, encrypt.
 _ABOUT_MECHANISMS = frozenset((432, *_NOT_UNDERSTOOD, 534, 538))
-
-
-class SMTPOptions(TypedDict, total=False):
-    """What `SMTPClient`, `Mailer` and `send` take beside the server; all have defaults.
-
-    Args:
-        username: instead of the one in the URL.
-        password: instead of the one in the URL.
-        mechanisms: names of the SASL mechanisms that may be used; by default all that are known.
-        tls_context: by default one that verifies certificates against the system's authorities.
-        allow_cleartext_credentials: log in even where the connection is neither encrypted nor to this machine.
-        local_hostname: the name given with EHLO; by default this machine's, or an address literal.
-        local_address: the IP address of this machine to connect from.
-        timeouts: for each phase; a number of seconds stands for all of them.
-        limits: what the server may send.
-        trace: called with each line of a session, secrets replaced; see `transcript`.
-    """
-
-    username: str
-    password: str
-    mechanisms: tuple[str, ...]
-    tls_context: ssl.SSLContext
-    allow_cleartext_credentials: bool
-    local_hostname: str
-    local_address: str
-    timeouts: SMTPTimeouts | float
-    limits: ClientLimits
-    trace: Trace
-
-
-def parse_server(server: str | ServerURL) -> ServerURL:
-    """Return the server that messages can be sent to.
-
-    Raises:
-        URLError: it is not a URL, or not one of SMTP or LMTP.
-    """
-    url = server if isinstance(server, ServerURL) else ServerURL.parse(server)
-    if url.protocol is MailProtocol.POP3:
-        raise URLError("a pop3 server takes no messages", cure="use an smtp:// or lmtp:// URL")
-    return url
 
 
 def fit(transaction: Transaction, extensions: Extensions) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from ..client.smtp import SMTPClient, SMTPOptions
+from ..client.smtp import SMTPClient
 
 if TYPE_CHECKING:
+    from ..client.options import SMTPOptions
     from ..message import Addresses, AddressLike, MessageLike, Parcel
     from ..net import ServerURL
     from ..smtp import Outcome
