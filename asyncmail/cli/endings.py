@@ -22,9 +22,8 @@ def ending_signals() -> list[signal.Signals]:
 def as_interrupts() -> Iterator[None]:
     """Let each of them do what an interrupt does, so that the block can clean up."""
     handlers: dict[signal.Signals, Callable[..., None]] = dict.fromkeys(ending_signals(), _interrupt)
-    handlers[signal.SIGINT] = (
-        signal.default_int_handler
-    )  # where a script has it ignored in the background, too
+    # A script that runs this in the background has it ignore interrupts, but `raise_signal` below needs one.
+    handlers[signal.SIGINT] = signal.default_int_handler
     before = {each: signal.signal(each, handler) for each, handler in handlers.items()}
     try:
         yield
