@@ -60,4 +60,7 @@ def _texts(content: bytes) -> Iterator[tuple[str, str]]:
         elif part.get_content_maintype() == "text" and not (part.is_attachment() or part.get_filename()):
             octets = part.get_payload(decode=True)
             assert isinstance(octets, bytes)
-            yield "the HTML" if part.get_content_subtype() == "html" else "the text", octets.decode(errors="replace")
+            yield (
+                "the HTML" if part.get_content_subtype() == "html" else "the text",
+                octets.decode(errors="replace"),
+            )
