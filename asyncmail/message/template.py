@@ -28,7 +28,7 @@ from .field_templates import (
 )
 from .flatten import write
 from .headers import encode_mailbox, unfold
-from .identity import ascii_domain, date_field, make_message_id, now_field
+from .identity import ascii_domain, check_message_id, date_field, make_message_id, now_field
 from .parsing import as_email_message
 from .placeholders import BraceLanguage, JinjaLanguage, Language, Text
 
@@ -48,7 +48,6 @@ _DROPPED = re.compile(
     re.IGNORECASE,
 )
 _HEADER_DEFECTS = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
-_MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MAX_LINE = 998  # octets, RFC 5322 §2.1.1
@@ -230,10 +229,8 @@ class Template:
     def _identify(date: datetime.datetime | None, message_id: str | None, author: str) -> bytes:
         if message_id is None:
             message_id = make_message_id(ascii_domain(author))
-        elif not _MESSAGE_ID.fullmatch(message_id):
-            raise MessageError(
-                f"{quoted(message_id)} is not a Message-ID", cure="write it as <unique@example.com>"
-            )
+        else:
+            check_message_id(message_id)
         written = now_field() if date is None else date_field(date)
         return f"Date: {written}\r\nMessage-ID: {message_id}\r\n".encode("ascii")
 
