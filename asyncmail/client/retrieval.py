@@ -7,18 +7,21 @@ size, to no avail.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import accumulate, repeat
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..errors import LimitExceeded, LocalProtocolError, POP3ResponseError, Stage
-from ..pop3 import ContentReceived, ResponseReceived, Retr
+from ..pop3 import ContentReceived, ResponseReceived, Retr, check_numbers
 from ..wire import Signal
 from .pop3_session import MOST_COMMANDS, InProgress, message_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
     from ..pop3 import ClientEvent, ClientLimits
@@ -96,6 +99,10 @@ class RetrievedMessage(NamedTuple):
     content: bytes
 
 
+# What a named tuple's own constructor does, which is written in Python.
+_retrieved = cast("Callable[[tuple[int, bytes]], RetrievedMessage]", partial(tuple.__new__, RetrievedMessage))
+
+
 class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
     """Retrieves message after message, several in flight where the server offers PIPELINING.
 
@@ -104,20 +111,21 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
     """
 
     def __init__(self, session: Session, numbers: Sequence[int], octets: Mapping[int, int]) -> None:
-        if numbers:
-            Retr(number=min(numbers))  # raises if one is none
+        check_numbers(numbers)
         self._session = session
         self._numbers = numbers
         self._octets = octets
+        # Before each message, by what LIST told: sums, so that nothing is to be reckoned for each that arrives.
+        self._octets_before = [*accumulate(map(octets.get, numbers, repeat(_UNKNOWN)), initial=0)]
         self._sent = 0
-        self._due: deque[tuple[int, int]] = deque()  # number and size of each message in flight
-        self._due_octets = 0
+        self._answered = 0
         self._all_listed = True  # of those asked for so far
         self._assembly = Assembly(session.protocol.limits, 0)
         self._ready: deque[RetrievedMessage | POP3ResponseError] = deque()
 
     def __repr__(self) -> str:
-        return f"<Retrievals {self._sent} of {len(self._numbers)} asked for, {len(self._due)} in flight>"
+        in_flight = self._sent - self._answered
+        return f"<Retrievals {self._sent} of {len(self._numbers)} asked for, {in_flight} in flight>"
 
     def __aiter__(self) -> Self:
         return self
@@ -132,7 +140,7 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
 
     async def _advance(self) -> None:
         """Ask for more, wait for an answer, and take with it what came in the same segment."""
-        if self._sent == len(self._numbers) and not self._due:
+        if self._answered == len(self._numbers):
             raise StopAsyncIteration
         session = self._session
         with session.exclusive():
@@ -147,23 +155,19 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         protocol = self._session.protocol
         most = MOST_COMMANDS if "PIPELINING" in protocol.capabilities else 1
         most_octets = min(_MOST_OCTETS, protocol.limits.whole // 2)
-        if len(self._due) > most // 2 or self._due_octets > most_octets // 2:
+        in_flight = self._sent - self._answered
+        if in_flight > most // 2 or self._due_octets > most_octets // 2:
             return  # fewer and larger writes
-        asked: list[tuple[int, int]] = []
-        due_octets = self._due_octets
-        for number in self._numbers[self._sent : self._sent + most - len(self._due)]:
-            octets = self._octets.get(number)
-            if octets is None:
-                self._all_listed = False
-                octets = _UNKNOWN
-            if due_octets and due_octets + octets > most_octets:
-                break
-            asked.append((number, octets))
-            due_octets += octets
-        protocol.send(*[Retr(number=number) for number, _ in asked])
-        self._due += asked
-        self._due_octets = due_octets
-        self._sent += len(asked)
+        fitting = bisect_right(self._octets_before, self._octets_before[self._answered] + most_octets) - 1
+        end = max(min(fitting, self._answered + most), self._sent if in_flight else self._sent + 1)
+        numbers = self._numbers[self._sent : end]
+        protocol.retrieve(numbers)
+        self._sent += len(numbers)
+        self._all_listed = self._all_listed and all(map(self._octets.__contains__, numbers))
+
+    @property
+    def _due_octets(self) -> int:
+        return self._octets_before[self._sent] - self._octets_before[self._answered]
 
     def _take_arrived(self) -> None:
         """Take the next message, and those that have arrived whole behind it; or what there is of it."""
@@ -173,29 +177,27 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
             self._take_messages(protocol.take_messages())
 
     def _take_messages(self, contents: list[bytes]) -> None:
-        due = self._due
         self._assembly.count(sum(map(len, contents)))
-        for content in contents:
-            number, octets = due.popleft()
-            self._due_octets -= octets
-            self._ready.append(RetrievedMessage(number, content))
+        answered = self._answered + len(contents)
+        self._ready.extend(map(_retrieved, zip(self._numbers[self._answered : answered], contents)))
+        self._answered = answered
 
     def _take(self, event: ClientEvent) -> None:
+        number = self._numbers[self._answered]
         if isinstance(event, ContentReceived):
-            content = self._assembly.add(event, self._due[0][1])
+            octets = self._octets.get(number, _UNKNOWN)
+            content = self._assembly.add(event, octets)
             if content is None:
                 return
-            number, octets = self._due.popleft()
             self._ready.append(RetrievedMessage(number, content))
         else:
             event = self._session.checked(event)
             assert isinstance(event, ResponseReceived)
-            number, octets = self._due.popleft()
             self._ready.append(message_refusal(number, "RETR", event.response))
-        self._due_octets -= octets
+        self._answered += 1
 
     async def settle(self) -> None:
-        while self._due:
+        while self._answered < self._sent:
             self._take(await self._session.next_event())
 
 

@@ -25,6 +25,7 @@ from .commands import (
     Top,
     Uidl,
     User,
+    check_numbers,
     parse_command,
 )
 from .events import (
@@ -111,6 +112,7 @@ __all__ = [
     "UniqueIdListing",
     "UnsolicitedResponse",
     "User",
+    "check_numbers",
     "encode_listing",
     "parse_capabilities",
     "parse_command",

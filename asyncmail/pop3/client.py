@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..errors import (
     AuthenticationError,
@@ -18,7 +18,7 @@ from ..errors import (
 from ..sasl import decode_base64, find_timestamp
 from ..wire import Direction, Signal, Trace, find_dot_line
 from .capabilities import Capabilities, parse_capabilities
-from .commands import Answer, Command, Retr
+from .commands import Answer, Command, Retr, check_numbers
 from .events import (
     CapabilitiesReceived,
     ChallengeReceived,
@@ -35,6 +35,9 @@ from .listings import parse_scan_listings, parse_unique_id_listings
 from .responses import Response, Status, parse_response
 from .states import ENDS_GROUP, TRANSITIONS, Awaiting, Move, State
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["ClientProtocol"]
 
 # What is looked up for each message: a member of an Enum costs more than a global name before Python 3.12.
@@ -45,6 +48,11 @@ _NEED_DATA: Final = Signal.NEED_DATA
 # The +OK in front of a message, of which nobody is told.
 _POSITIVE = re.compile(rb"\+OK(?:[ \t][^\r\n]*)?\r\n")
 _END = b"\r\n.\r\n"
+
+_RETRIEVAL = TRANSITIONS[State.TRANSACTION][Retr]
+# A command in flight. That of a RETR is the message's number alone: of those there are thousands, and to make an
+# object for each costs as much as to read its answer.
+_Entry = tuple[Command, Move] | int
 
 
 class ClientProtocol:
@@ -67,7 +75,7 @@ class ClientProtocol:
         self._start = 0  # of what is unread
         self._output: list[bytes] = []
         self._state = State.GREETING
-        self._in_flight: deque[tuple[Command, Move]] = deque()
+        self._in_flight: deque[_Entry] = deque()
         self._capabilities = Capabilities()
         self._timestamp: str | None = None
         self._rest = _LINE  # what is still to be read of the head's answer
@@ -97,7 +105,7 @@ class ClientProtocol:
     @property
     def in_flight(self) -> tuple[Command, ...]:
         """The commands whose answers have not been read to their ends, oldest first."""
-        return tuple(command for command, _ in self._in_flight)
+        return tuple(_command_of(entry)[0] for entry in self._in_flight)
 
     @property
     def awaiting(self) -> Awaiting:
@@ -105,14 +113,14 @@ class ClientProtocol:
         if self._rest is not _LINE:
             return Awaiting.CONTENT
         if self._in_flight:
-            return Awaiting.UPDATE if self._in_flight[0][1].begun is State.UPDATE else Awaiting.RESPONSE
+            return Awaiting.UPDATE if self._head[1].begun is State.UPDATE else Awaiting.RESPONSE
         return Awaiting.GREETING if self._state is State.GREETING else Awaiting.NOTHING
 
     @property
     def stage(self) -> Stage:
         """The part of the session that the server is to go on with."""
         if self._in_flight:
-            return self._in_flight[0][0].stage
+            return self._head[0].stage
         return Stage.GREETING if self._state is State.GREETING else Stage.COMMAND
 
     @property
@@ -176,26 +184,32 @@ class ClientProtocol:
         contents: list[bytes] = []
         if self._rest is not _LINE or self._failure is not None or self.trace is not None:
             return contents
-        data, start, in_flight = self._data, self._start, self._in_flight
+        data, start = self._data, self._start
         longest_line, longest = self._limits.response_line, self._limits.content
-        while in_flight and type(in_flight[0][0]) is Retr:
+        for entry in self._in_flight:
+            if type(entry) is tuple:
+                break
             positive = _POSITIVE.match(data, start, start + longest_line)
             if positive is None:
                 break
             begin = positive.end()
-            first_dot = find_dot_line(data, begin - 2)
-            end = first_dot if data.startswith(b"\r\n", first_dot + 3) else data.find(_END, first_dot)
-            if first_dot < 0 or end < 0:
+            end = find_dot_line(data, begin - 2)
+            if end < 0:
                 break
-            content = data[begin : end + 2]
-            if end != first_dot:
+            if data.startswith(b"\r\n", end + 3):
+                content = data[begin : end + 2]
+            else:
+                end = data.find(_END, end)
+                if end < 0:
+                    break
                 content = data[begin - 2 : end + 2].replace(b"\r\n.", b"\r\n")[2:]
             if longest is not None and len(content) > longest:
                 break
             contents.append(content)
             start = end + 5
-            in_flight.popleft()
         self._start = start
+        for _ in contents:
+            self._in_flight.popleft()
         return contents
 
     def _read_line(self) -> ClientEvent | None:
@@ -214,7 +228,7 @@ class ClientProtocol:
             self.trace(Direction.RECEIVED, "+ ****" if hidden else str(response))
         if not self._in_flight:
             return self._read_unasked(response, line)
-        command, move = self._in_flight[0]
+        command, move = self._head
         if response.status is Status.OK:
             if command.answer is not _LINE:
                 if not line.endswith(b"\r\n"):  # a bare LF is tolerated in a status line, and only there
@@ -268,7 +282,7 @@ class ClientProtocol:
             raise LimitExceeded("content", limit, stage=Stage.RETRIEVAL)
         if not is_end:
             self._content_octets = octets
-            return ContentReceived(self._in_flight[0][0], piece, False)
+            return ContentReceived(self._head[0], piece, False)
         if self.trace is not None:
             self.trace(Direction.RECEIVED, f"<{octets} octets of content>")
         self._content_octets = 0
@@ -322,11 +336,16 @@ class ClientProtocol:
 
     def _answered(self, state: State | None) -> Command:
         """Take the head off the queue, its answer being complete."""
-        command, _ = self._in_flight.popleft()
+        command, _ = self._head
+        self._in_flight.popleft()
         self._rest = _LINE
         if state is not None and self._state is not State.ERROR:
             self._state = state
         return command
+
+    @property
+    def _head(self) -> tuple[Command, Move]:
+        return _command_of(self._in_flight[0])
 
     # --- output
 
@@ -336,8 +355,43 @@ class ClientProtocol:
         Raises:
             LocalProtocolError: one is not legal now, or an argument cannot be sent; none was added.
         """
+        moves, state = self._check(commands)
+        if commands:
+            self._output.append(b"".join([command.encode() for command in commands]))
+        self._in_flight.extend(
+            command.number if type(command) is Retr else (command, move)
+            for command, move in zip(commands, moves, strict=True)
+        )
+        self._state = state
+        if self.trace is not None:
+            for command in commands:
+                self.trace(Direction.SENT, command.redacted())
+
+    def retrieve(self, numbers: Sequence[int]) -> None:
+        """Send a RETR for each of these messages: the same as `send`, at a tenth of the time for many.
+
+        Raises:
+            InputError: a number is none.
+            LocalProtocolError: RETR is not legal now, or not so often; none was added.
+        """
+        check_numbers(numbers)
+        # What holds for the second holds for all behind it.
+        self._check([Retr(number=number) for number in numbers[:2]])
+        if numbers:
+            self._output.append(Retr.encode_many(numbers))
+        self._in_flight.extend(numbers)
+        if self.trace is not None:
+            for number in numbers:
+                self.trace(Direction.SENT, Retr(number=number).redacted())
+
+    def _check(self, commands: Sequence[Command]) -> tuple[list[Move], State]:
+        """Return what the answers to commands that are to be sent will do, and the state once they are sent.
+
+        Raises:
+            LocalProtocolError: one is not legal now.
+        """
         state = self._state
-        last = self._in_flight[-1][0] if self._in_flight else None
+        last = _command_of(self._in_flight[-1])[0] if self._in_flight else None
         is_pipelining = "PIPELINING" in self._capabilities
         moves: list[Move] = []
         for command in commands:
@@ -362,13 +416,7 @@ class ClientProtocol:
             moves.append(move)
             state = move.begun or state
             last = command
-        if commands:
-            self._output.append(b"".join([command.encode() for command in commands]))
-        self._in_flight.extend(zip(commands, moves, strict=True))
-        self._state = state
-        if self.trace is not None:
-            for command in commands:
-                self.trace(Direction.SENT, command.redacted())
+        return moves, state
 
     def data_to_send(self) -> list[bytes]:
         """Return what is to be written, and forget it."""
@@ -397,6 +445,10 @@ class ClientProtocol:
         self._state = State.AUTHORIZATION
         self._capabilities = Capabilities()
         self._timestamp = None
+
+
+def _command_of(entry: _Entry) -> tuple[Command, Move]:
+    return entry if isinstance(entry, tuple) else (Retr(number=entry), _RETRIEVAL)
 
 
 def _possible_end(tail: bytes) -> int:

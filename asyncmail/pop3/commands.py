@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import enum
+import operator
 import re
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ..errors import InputError, LocalProtocolError, RemoteProtocolError, Stage
 from ..sasl.encoding import CANCEL, decode_initial_response, encode_base64, encode_initial_response
 from ..wire import encode_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 __all__ = [
     "Answer",
@@ -30,6 +34,7 @@ __all__ = [
     "Top",
     "Uidl",
     "User",
+    "check_numbers",
     "parse_command",
 ]
 
@@ -39,6 +44,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # RFC 2449 §4; an initial response that does not fit is for the first challenge (RFC 5034 §4).
 _LONGEST = 255
 _HIDDEN = "****"
+_CURE_OF_NUMBERS = "use those that list() returns"
 
 
 class Answer(enum.Enum):
@@ -292,12 +298,16 @@ class _Numbered(Command):
     number: int
 
     def __post_init__(self) -> None:
-        if self.number < 1:
-            raise InputError(f"message numbers begin at 1, not {self.number}")
+        check_numbers((self.number,))
 
     def encode(self) -> bytes:
         """Return the octets of the line."""
-        return b"%b %d\r\n" % (self.verb.encode(), self.number)
+        return self.encode_many((self.number,))
+
+    @classmethod
+    def encode_many(cls, numbers: Iterable[int]) -> bytes:
+        """Return the octets of the lines for several messages."""
+        return b"".join(map((b"%b %%d\r\n" % cls.verb.encode()).__mod__, numbers))
 
     @classmethod
     def from_argument(cls, argument: str) -> Self:
@@ -337,8 +347,10 @@ class Top(_Numbered):
     def __post_init__(self) -> None:
         # Not super(): a class made anew for its slots is not the one that the compiler noted.
         _Numbered.__post_init__(self)
-        if self.lines < 0:
-            raise InputError(f"TOP takes a number of lines, not {self.lines}")
+        if not isinstance(self.lines, int) or self.lines < 0:
+            raise InputError(
+                f"TOP takes a number of lines, not {self.lines!r}", cure="use 0 for the header alone"
+            )
 
     @property
     def answer(self) -> Answer:
@@ -361,8 +373,8 @@ class _OptionallyNumbered(Command):
     number: int | None = None
 
     def __post_init__(self) -> None:
-        if self.number is not None and self.number < 1:
-            raise InputError(f"message numbers begin at 1, not {self.number}")
+        if self.number is not None:
+            check_numbers((self.number,))
 
     def encode(self) -> bytes:
         """Return the octets of the line."""
@@ -399,6 +411,21 @@ class Uidl(_OptionallyNumbered):
     def answer(self) -> Answer:
         """What follows +OK."""
         return Answer.UNIQUE_ID_LISTING if self.number is None else Answer.LINE
+
+
+def check_numbers(numbers: Collection[int]) -> None:
+    """Check that messages can have these numbers.
+
+    Raises:
+        InputError: one is none.
+    """
+    try:
+        least = min(map(operator.index, numbers), default=1)
+    except TypeError:
+        strange = next(number for number in numbers if not hasattr(number, "__index__"))
+        raise InputError(f"{strange!r} is no message number", cure=_CURE_OF_NUMBERS) from None
+    if least < 1:
+        raise InputError(f"message numbers begin at 1, not {least}", cure=_CURE_OF_NUMBERS)
 
 
 def _numbers(verb: str, argument: str, count: int) -> list[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from ..errors import RemoteProtocolError, printable, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
     "Listing",
@@ -59,6 +60,12 @@ class UniqueIdListing(NamedTuple):
     number: int
     unique_id: str
 
+
+# What a named tuple's own constructor does, which is written in Python: a maildrop may have many thousands of them.
+_scan_listing = cast("Callable[[tuple[int, int]], ScanListing]", partial(tuple.__new__, ScanListing))
+_unique_id_listing = cast(
+    "Callable[[tuple[int, str]], UniqueIdListing]", partial(tuple.__new__, UniqueIdListing)
+)
 
 L = TypeVar("L")
 
@@ -121,7 +128,7 @@ def parse_scan_listings(lines: bytes) -> Listing[ScanListing]:
     """Parse the lines of an answer to LIST, each with its CRLF and without the end of the answer."""
     if _PLAIN_SCAN_LINES.fullmatch(lines):
         fields = map(int, lines.split())
-        return Listing(map(ScanListing._make, zip(fields, fields, strict=True)))
+        return Listing(map(_scan_listing, zip(fields, fields, strict=True)))
     found = [ScanListing(int(number), int(octets)) for number, octets in _SCAN_LINES.findall(lines)]
     return Listing(found, _malformed(lines, len(found), _SCAN_LINES))
 
@@ -130,7 +137,7 @@ def parse_unique_id_listings(lines: bytes) -> Listing[UniqueIdListing]:
     """Parse the lines of an answer to UIDL, each with its CRLF and without the end of the answer."""
     if _PLAIN_UNIQUE_ID_LINES.fullmatch(lines):
         fields = lines.decode().split()
-        return Listing(map(UniqueIdListing._make, zip(map(int, fields[::2]), fields[1::2], strict=True)))
+        return Listing(map(_unique_id_listing, zip(map(int, fields[::2]), fields[1::2], strict=True)))
     found = [
         UniqueIdListing(int(number), unique_id.decode())
         for number, unique_id in _UNIQUE_ID_LINES.findall(lines)
