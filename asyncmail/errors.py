@@ -305,8 +305,8 @@ class NoSuchMessage(POP3ResponseError):
 
     default_stage: ClassVar[Stage | None] = Stage.RETRIEVAL
 
-    def __init__(self, number: int, reply: AnyReply, *, command: str = "") -> None:
-        super().__init__(reply, command=command)
+    def __init__(self, number: int, reply: AnyReply, *, command: str = "", cure: str = "") -> None:
+        super().__init__(reply, command=command, cure=cure)
         self.number = number
 
     def describe(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import (
@@ -20,7 +19,8 @@ from ..net import Connection, now
 from ..pop3 import ConnectionEnded, ResponseCode, ResponseReceived, UnsolicitedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from ..net import ByteStream
     from ..pop3 import ClientEvent, ClientProtocol, Command, Response
@@ -53,15 +53,9 @@ class Session:
         self._timeouts = timeouts
         self._in_progress: InProgress | None = None
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """Guard a call: see `Connection.exclusive`. What the server is to blame for ends the session."""
-        with self.connection.exclusive():
-            try:
-                yield
-            except (NetworkError, RemoteProtocolError):
-                self.connection.give_up()
-                raise
+        return self.connection.exclusive((NetworkError, RemoteProtocolError))
 
     async def settle(self, iteration: InProgress | None = None) -> None:
         """Let any other iteration read what it has in flight; from now on `iteration` is in progress.
@@ -161,4 +155,5 @@ def message_refusal(number: int, command: str, response: Response) -> POP3Respon
     """Return the error for a -ERR to a command that names a message."""
     if response.has_code("SYS"):
         return POP3ResponseError(response, command=command, stage=Stage.RETRIEVAL)
-    return NoSuchMessage(number, response, command=command)
+    cure = "list the maildrop: numbers are those of one session, and what is deleted in it has none any more"
+    return NoSuchMessage(number, response, command=command, cure=cure)

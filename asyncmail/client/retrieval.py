@@ -156,8 +156,12 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         most = MOST_COMMANDS if "PIPELINING" in protocol.capabilities else 1
         most_octets = min(_MOST_OCTETS, protocol.limits.whole // 2)
         in_flight = self._sent - self._answered
-        if in_flight > most // 2 or self._due_octets > most_octets // 2:
-            return  # fewer and larger writes
+        if (
+            self._sent == len(self._numbers)
+            or in_flight > most // 2
+            or self._due_octets > most_octets // 2  # fewer and larger writes
+        ):
+            return
         fitting = bisect_right(self._octets_before, self._octets_before[self._answered] + most_octets) - 1
         end = max(min(fitting, self._answered + most), self._sent if in_flight else self._sent + 1)
         numbers = self._numbers[self._sent : end]
@@ -174,12 +178,15 @@ class Retrievals(InProgress, AsyncIterator[RetrievedMessage]):
         protocol = self._session.protocol
         while not self._ready and not isinstance(event := protocol.next_event(), Signal):
             self._take(event)
-            self._take_messages(protocol.take_messages())
+            if self._ready:
+                self._take_messages(protocol.take_messages())
 
     def _take_messages(self, contents: list[bytes]) -> None:
         self._assembly.count(sum(map(len, contents)))
         answered = self._answered + len(contents)
-        self._ready.extend(map(_retrieved, zip(self._numbers[self._answered : answered], contents)))
+        self._ready.extend(
+            map(_retrieved, zip(self._numbers[self._answered : answered], contents, strict=True))
+        )
         self._answered = answered
 
     def _take(self, event: ClientEvent) -> None:

@@ -6,7 +6,7 @@ the connection up when a call ends, by an error or a cancellation, while an answ
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ..errors import (
@@ -279,14 +279,19 @@ class Connection(Generic[EventT_co]):
             self.give_up()
             raise
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, fatal: tuple[type[BaseException], ...] = ()) -> AbstractContextManager[None]:
         """Guard a call of a session against a second task, and against what an early end would leave behind.
+
+        Args:
+            fatal: errors that end the connection even if no answer is due.
 
         Raises:
             BusyError: another task is in such a call.
             ClosedError: the connection has ended.
         """
+        return _Exclusive(self, fatal)
+
+    def _enter(self) -> None:
         if self._busy:
             raise BusyError(
                 "another task is using this session",
@@ -296,15 +301,12 @@ class Connection(Generic[EventT_co]):
         if not self.is_usable:
             raise ClosedError("the session has ended", stage=self.protocol.stage, cure="open a new one")
         self._busy = True
-        try:
-            yield
-        except BaseException:
-            # An answer that comes later must never be read as that to another command.
-            if self.protocol.in_flight:
-                self.give_up()
-            raise
-        finally:
-            self._busy = False
+
+    def _leave(self, error: BaseException | None, fatal: tuple[type[BaseException], ...]) -> None:
+        self._busy = False
+        # An answer that comes later must never be read as that to another command.
+        if error is not None and (self.protocol.in_flight or isinstance(error, fatal)):
+            self.give_up()
 
     def give_up(self) -> None:
         """Close at once and send nothing more. Any number of times."""
@@ -316,6 +318,22 @@ class Connection(Generic[EventT_co]):
         """Close politely; what was written is sent first."""
         self.is_usable = False
         await self.stream.aclose()
+
+
+class _Exclusive(AbstractContextManager[None]):
+    """A call of a session; `contextlib.contextmanager` would take three times as long for each."""
+
+    __slots__ = ("_connection", "_fatal")
+
+    def __init__(self, connection: Connection[object], fatal: tuple[type[BaseException], ...]) -> None:
+        self._connection = connection
+        self._fatal = fatal
+
+    def __enter__(self) -> None:
+        self._connection._enter()
+
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
+        self._connection._leave(exc, self._fatal)
 
 
 def _pieces(chunks: list[bytes]) -> Iterator[list[bytes]]:

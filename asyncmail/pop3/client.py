@@ -113,7 +113,9 @@ class ClientProtocol:
         if self._rest is not _LINE:
             return Awaiting.CONTENT
         if self._in_flight:
-            return Awaiting.UPDATE if self._head[1].begun is State.UPDATE else Awaiting.RESPONSE
+            head = self._in_flight[0]
+            is_last = isinstance(head, tuple) and head[1].begun is State.UPDATE
+            return Awaiting.UPDATE if is_last else Awaiting.RESPONSE
         return Awaiting.GREETING if self._state is State.GREETING else Awaiting.NOTHING
 
     @property
@@ -164,6 +166,8 @@ class ClientProtocol:
         """
         if self._failure is not None:
             raise self._failure
+        if self._start == len(self._data) and not self._at_eof:
+            return _NEED_DATA
         try:
             event = self._read_line() if self._rest is _LINE else self._read_rest()
         except RemoteProtocolError as error:
@@ -228,7 +232,7 @@ class ClientProtocol:
             self.trace(Direction.RECEIVED, "+ ****" if hidden else str(response))
         if not self._in_flight:
             return self._read_unasked(response, line)
-        command, move = self._head
+        self._in_flight[0] = command, move = self._head
         if response.status is Status.OK:
             if command.answer is not _LINE:
                 if not line.endswith(b"\r\n"):  # a bare LF is tolerated in a status line, and only there
@@ -453,4 +457,6 @@ def _command_of(entry: _Entry) -> tuple[Command, Move]:
 
 def _possible_end(tail: bytes) -> int:
     """How many octets at the end of `tail` may turn out to begin the end of an answer."""
+    if tail[-1:] not in _END:
+        return 0
     return next((n for n in range(len(tail), 0, -1) if _END.startswith(tail[-n:])), 0)

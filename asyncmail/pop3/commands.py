@@ -347,7 +347,7 @@ class Top(_Numbered):
     def __post_init__(self) -> None:
         # Not super(): a class made anew for its slots is not the one that the compiler noted.
         _Numbered.__post_init__(self)
-        if not isinstance(self.lines, int) or self.lines < 0:
+        if not hasattr(self.lines, "__index__") or self.lines < 0:
             raise InputError(
                 f"TOP takes a number of lines, not {self.lines!r}", cure="use 0 for the header alone"
             )

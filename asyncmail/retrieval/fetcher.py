@@ -99,10 +99,7 @@ class Fetcher:
         if isinstance(urls, str):
             raise InputError("one URL is given where several may be", cure="pass a list of URLs")
         _check_destination(deliver_to)
-        if isinstance(delete, timedelta):
-            self._delete_after: float | None = delete.total_seconds()
-        else:
-            self._delete_after = 0.0 if delete else None
+        self._delete_after = _seconds_until_deletion(delete)
         self._deliver_to = deliver_to
         self._ledger_path = os.fspath(ledger)
         self._largest = largest
@@ -301,6 +298,15 @@ class _Run:
         self._progress.finished += 1
         self._progress.failed += not report.ok
         self._news.set()
+
+
+def _seconds_until_deletion(delete: bool | timedelta) -> float | None:
+    """How long a message stays on its server once it is stored; None for ever."""
+    if isinstance(delete, timedelta):
+        return delete.total_seconds()
+    if not isinstance(delete, bool):
+        raise InputError(f"delete={delete!r} is not known", cure="use True, False, or a timedelta")
+    return 0.0 if delete else None
 
 
 def _fault_of(url: ServerURL) -> URLError | None:

@@ -185,6 +185,7 @@ async def test_a_message_that_is_not_there(
             await call(client)
         assert caught.value.number == 9
         assert caught.value.command == line.split()[0]
+        assert caught.value.cure.startswith("list the maildrop")
         with pytest.raises(POP3ResponseError) as trouble:
             await call(client)
         assert not isinstance(trouble.value, NoSuchMessage)
@@ -386,6 +387,25 @@ async def test_a_stream_of_pieces() -> None:
         assert b"".join(pieces) == b"abc\r\n\r\ndef\r\n"
         assert repr(stream) == "<ContentStream of message 1, ended>"
         assert [piece async for piece in stream] == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.delete(1.5),
+        lambda c: c.delete_many([1, "2"]),
+        lambda c: c.retrieve(1.5),
+        lambda c: c.top(1, 1.5),
+        lambda c: c.list("1\r\nDELE 2"),
+        lambda c: c.uidl(0),
+    ],
+)
+async def test_what_is_no_number_is_not_sent(call: Callable[[POP3Client], Awaitable[object]]) -> None:
+    async with session(("NOOP", "+OK")) as client:
+        with pytest.raises(InputError) as caught:
+            await call(client)
+        assert caught.value.cure
+        await client.noop()
 
 
 async def test_a_stream_of_nothing() -> None:

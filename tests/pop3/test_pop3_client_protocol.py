@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncmail.errors import (
+    InputError,
     LimitExceeded,
     LocalProtocolError,
     PlaintextAfterStartTLS,
@@ -311,6 +312,41 @@ def test_messages_that_are_too_large_are_not_taken() -> None:
     with pytest.raises(LimitExceeded):
         client.next_event()
     assert client.take_messages() == []
+
+
+def test_many_messages_are_asked_for_together() -> None:
+    client, traced = logged_in(), logged_in()
+    lines: list[str] = []
+    traced.trace = lambda _, line: lines.append(line)
+    for each in (client, traced):
+        each.retrieve([3, 1, 2])
+        each.retrieve([])
+        assert each.data_to_send() == [b"RETR 3\r\nRETR 1\r\nRETR 2\r\n"]
+        assert each.in_flight == (Retr(number=3), Retr(number=1), Retr(number=2))
+        assert each.stage is Stage.RETRIEVAL
+        assert each.awaiting is Awaiting.RESPONSE
+    assert lines == ["RETR 3", "RETR 1", "RETR 2"]
+
+
+@pytest.mark.parametrize("numbers", [[1, 0], [1, 1.5], ["1"], [None]])
+def test_what_is_no_number_is_not_asked_for(numbers: list[int]) -> None:
+    client = logged_in()
+    with pytest.raises(InputError):
+        client.retrieve(numbers)
+    assert client.data_to_send() == []
+    assert client.is_idle
+
+
+def test_messages_are_asked_for_together_only_where_that_is_legal() -> None:
+    client = logged_in("UIDL")
+    with pytest.raises(LocalProtocolError, match="RETR has to wait for the answer to RETR"):
+        client.retrieve([1, 2])
+    assert client.data_to_send() == []
+    client.retrieve([1])
+    with pytest.raises(LocalProtocolError, match="RETR has to wait for the answer to RETR"):
+        client.retrieve([2])
+    with pytest.raises(LocalProtocolError, match="RETR is not legal"):
+        greeted().retrieve([1])
 
 
 def test_only_messages_are_taken_together() -> None:

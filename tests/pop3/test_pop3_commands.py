@@ -26,6 +26,7 @@ from asyncmail.pop3 import (
     Top,
     Uidl,
     User,
+    check_numbers,
     parse_command,
 )
 
@@ -195,12 +196,23 @@ def test_a_long_initial_response_waits_for_the_challenge() -> None:
         (lambda: Uidl(number=-1), "message numbers begin at 1, not -1"),
         (lambda: Top(number=0, lines=1), "message numbers begin at 1, not 0"),
         (lambda: Top(number=1, lines=-1), "TOP takes a number of lines, not -1"),
+        (lambda: Top(number=1, lines=1.5), "TOP takes a number of lines, not 1.5"),
+        (lambda: Retr(number=1.5), "1.5 is no message number"),
+        (lambda: Dele(number="1"), "'1' is no message number"),
+        (lambda: List(number="1\r\nDELE 2"), "'1\\r\\nDELE 2' is no message number"),
+        (lambda: check_numbers([2, None, 0]), "None is no message number"),
+        (lambda: check_numbers([2, 0, -1]), "message numbers begin at 1, not -1"),
     ],
 )
 def test_numbers_have_their_range(make, error: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InputError) as caught:
         make()
     assert caught.value.problem == error
+    assert caught.value.cure
+
+
+def test_no_numbers_are_fine() -> None:
+    check_numbers([])
 
 
 @pytest.mark.parametrize(

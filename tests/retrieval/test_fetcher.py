@@ -516,6 +516,9 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
     for options in ({"connections": 0}, {"connections_per_host": -1}):
         with pytest.raises(errors.InputError, match="1 or more"):
             Fetcher([], deliver_to=Maildir(tmp_path), ledger=tmp_path / "seen.db", **options)  # type: ignore[arg-type]
+    for delete in ("yes", 1, None):
+        with pytest.raises(errors.InputError, match=r"is not known .* timedelta"):
+            Fetcher([], deliver_to=Maildir(tmp_path), ledger=tmp_path / "seen.db", delete=delete)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
