@@ -16,7 +16,7 @@ from ..errors import FolderError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["folder_errors", "in_thread", "make_directory", "sync_directory"]
+__all__ = ["folder_errors", "in_thread", "make_directory", "make_unsynced", "sync_directory"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -69,18 +69,27 @@ def folder_errors(path: str) -> Iterator[None]:
 
 def make_directory(path: str) -> None:
     """Make a directory, and those above it, so that they outlive a power failure; fine if it is there."""
+    for directory in make_unsynced(path):
+        sync_directory(directory)
+
+
+def make_unsynced(path: str) -> list[str]:
+    """Make a directory, and those above it; fine if it is there.
+
+    Returns:
+        The directories to sync, for what was made to outlive a power failure.
+    """
     if os.path.isdir(path):
-        return
+        return []
     above = os.path.dirname(path)
-    if not os.path.lexists(above):
-        make_directory(above)
+    unsynced = [] if os.path.lexists(above) else make_unsynced(above)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         # Another process was faster, or it is no directory.
         if not os.path.isdir(path):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-    sync_directory(above)
+    return [*unsynced, above]
 
 
 def sync_directory(path: str) -> None:

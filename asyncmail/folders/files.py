@@ -10,7 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Literal
 
-from .disk import make_directory, sync_directory
+from .disk import make_unsynced, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,13 +35,25 @@ class MaildirFiles:
         self.path = path
         self.newline = newline
         self._is_made = False
+        self._unsynced: set[str] = set()  # directories, until what was made in them is on the disk
 
     def make(self) -> None:
         """Make the directories, and clean tmp/ of what dead programs left there."""
+        self._make()
+        self._sync_made()
+
+    def _make(self) -> None:
         for directory in ("tmp", "new", "cur"):
-            make_directory(os.path.join(self.path, directory))
+            self._unsynced.update(make_unsynced(os.path.join(self.path, directory)))
         _remove_leftovers(os.path.join(self.path, "tmp"))
         self._is_made = True
+
+    def _sync_made(self) -> None:
+        # Of several threads each waits until all is on the disk, whichever has made it.
+        unsynced = [*self._unsynced]
+        for directory in unsynced:
+            sync_directory(directory)
+        self._unsynced.difference_update(unsynced)
 
     def create(self) -> tuple[str, int]:
         """Open a new file in tmp/: its name and descriptor."""
@@ -53,12 +65,14 @@ class MaildirFiles:
     def write(self, contents: Sequence[bytes]) -> list[str]:
         """Write messages to tmp/, each synced, all or none; returns their names."""
         if not self._is_made:
-            self.make()
+            self._make()
         names = _unique_names(len(contents))
         try:
             for first in range(0, len(contents), _OPEN_FILES):
                 few = slice(first, first + _OPEN_FILES)
                 self._write_few(names[few], contents[few])
+            # Last: to sync the files has then brought the directories to the disk as well, on most file systems.
+            self._sync_made()
         except BaseException:
             self.discard(names)
             raise
@@ -66,6 +80,7 @@ class MaildirFiles:
 
     def publish(self, names: Iterable[str]) -> None:
         """Move messages from tmp/ into new/, and sync that."""
+        self._sync_made()
         for name in names:
             try:
                 self._rename(name)
@@ -116,12 +131,11 @@ class MaildirFiles:
         os.rename(f"{self.path}/tmp/{name}", f"{self.path}/new/{name}")
 
     def _write_few(self, names: Sequence[str], contents: Sequence[bytes]) -> None:
-        with contextlib.ExitStack() as open_files:
-            descriptors: list[int] = []
+        descriptors: list[int] = []
+        try:
             for name, content in zip(names, contents, strict=True):
                 descriptor = self._create(name)
                 descriptors.append(descriptor)
-                open_files.callback(os.close, descriptor)
                 write_all(descriptor, content.replace(b"\r\n", b"\n") if self.newline == "lf" else content)
             # Each step for all of them before the next, so that the disk gets them together: half the time and half
             # the work of one file after the other.
@@ -129,14 +143,27 @@ class MaildirFiles:
                 start_writeback(descriptor)
             for descriptor in descriptors:
                 os.fsync(descriptor)
+        finally:
+            _close_all(descriptors)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    """Close files; what the system reports of one keeps none of the others open."""
+    failure: OSError | None = None
+    for descriptor in descriptors:
+        try:
+            os.close(descriptor)
+        except OSError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 def write_all(descriptor: int, data: bytes) -> None:
     """Write `data` wholly, however the operating system divides it."""
-    with memoryview(data) as view:
-        written = 0
-        while written < len(data):
-            written += os.write(descriptor, view[written:])
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def start_writeback(descriptor: int) -> None:

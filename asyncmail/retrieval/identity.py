@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ExtensionRequired, POP3ResponseError, Stage
 from ..pop3 import Listing
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ListedMessage", "MaildropListing", "list_messages"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedMessage:
+class ListedMessage(NamedTuple):
     """A message on the server.
 
     Args:

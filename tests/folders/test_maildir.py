@@ -330,6 +330,91 @@ async def test_too_many_open_files(tmp_path: Path) -> None:
     assert files(tmp_path, "tmp") == []
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+async def test_directories_that_were_made_are_on_the_disk_before_a_message_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_streamed: bool
+) -> None:
+    unsynced: set[str] = set()
+    mkdir, fsync, rename = os.mkdir, os.fsync, os.rename
+
+    def make(path: str, mode: int) -> None:
+        mkdir(path, mode)
+        unsynced.add(os.path.dirname(path))
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        unsynced.discard(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def publish(source: str, target: str) -> None:
+        assert unsynced <= {os.path.dirname(target)}
+        rename(source, target)
+        unsynced.add(os.path.dirname(target))
+
+    monkeypatch.setattr(os, "mkdir", make)
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", publish)
+    maildir = Maildir(tmp_path / "mail" / "ann")
+    if is_streamed:
+        await maildir.deliver(b"x")
+    else:
+        names = await maildir.write([b"x"] * 40)
+        assert not unsynced  # for what a ledger notes now another process may publish
+        await maildir.publish(names)
+    assert not unsynced
+
+
+async def test_directories_are_synced_later_where_the_first_write_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if not synced and not os.path.isdir(path):
+            synced.append("nothing")
+            raise OSError(errno.EIO, "broken")
+        synced.append(path)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    maildir = Maildir(tmp_path / "m")
+    with pytest.raises(FolderError):
+        await maildir.write([b"x"])
+    await maildir.publish(await maildir.write([b"x"]))
+    assert {str(tmp_path), str(tmp_path / "m"), str(tmp_path / "m" / "new")} <= set(synced)
+
+
+async def test_a_file_that_does_not_close_keeps_no_other_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+    close = os.close
+
+    def fail_to_close(descriptor: int) -> None:
+        is_file = os.path.isfile(os.readlink(f"/proc/self/fd/{descriptor}"))
+        close(descriptor)
+        if is_file:
+            closed.append(descriptor)
+            raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "close", fail_to_close)
+    with pytest.raises(FolderError, match="the disk failed"):
+        await Maildir(tmp_path).write([b"x"] * 3)
+    assert len(closed) == 3
+    assert files(tmp_path, "tmp") == []
+
+
+async def test_what_the_system_writes_in_parts_is_written_wholly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+    maildir = Maildir(tmp_path)
+    (name,) = await maildir.write([b"0123456789"])
+    assert (tmp_path / "tmp" / name).read_bytes() == b"0123456789"
+
+
 async def test_contents_that_are_no_octets_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         await Maildir(tmp_path).write([b"x", "text"])  # type: ignore[list-item]
