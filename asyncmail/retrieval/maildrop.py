@@ -132,7 +132,7 @@ class MaildropFetch:
         fetched = await self._retrieve(client, wanted)
         # The clock of the ledger, which outlives this process.
         stored_at = stored | dict.fromkeys(fetched, time.time())
-        deleted = await self._delete(client, [m for m in listing.messages if self._is_due(m, stored_at)])
+        deleted = await self._delete(client, self._due(listing.messages, stored_at))
         await self._quit(client, has_deleted=bool(deleted))
         self._deleted = len(deleted)
         # A server that is known to have removed messages may use their ids again, however wrongly.
@@ -166,19 +166,21 @@ class MaildropFetch:
         is_over = False
         while not is_over:
             try:
-                number, content = await anext(retrievals)
-            except StopAsyncIteration:
-                is_over = True
+                async for number, content in retrievals:
+                    group.append((identities[number], content))
+                    octets += len(content)
+                    if octets >= _GROUP_OCTETS or len(group) >= _GROUP_MESSAGES:
+                        break
+                else:
+                    is_over = True
             except POP3ResponseError as refusal:
                 self._note(refusal)
+                continue
             except MailError as error:
                 # What came before is stored all the same.
                 failure = error
                 is_over = True
-            else:
-                group.append((identities[number], content))
-                octets += len(content)
-            if group and (is_over or octets >= _GROUP_OCTETS or len(group) >= _GROUP_MESSAGES):
+            if group:
                 await self._store.add(group)
                 fetched += [identity for identity, _ in group]
                 self._count(len(group), octets)
@@ -188,11 +190,12 @@ class MaildropFetch:
             raise failure
         return fetched
 
-    def _is_due(self, message: ListedMessage, stored_at: dict[str, float]) -> bool:
-        """Whether a message is to be removed from the server: never one that is not stored."""
-        if self._delete_after is None or message.identity not in stored_at:
-            return False
-        return time.time() - stored_at[message.identity] >= self._delete_after
+    def _due(self, messages: Sequence[ListedMessage], stored_at: dict[str, float]) -> list[ListedMessage]:
+        """Return the messages to be removed from the server: never one that is not stored."""
+        if self._delete_after is None:
+            return []
+        latest = time.time() - self._delete_after
+        return [m for m in messages if m.identity in stored_at and stored_at[m.identity] <= latest]
 
     async def _delete(self, client: POP3Client, due: Sequence[ListedMessage]) -> list[ListedMessage]:
         if not due:
