@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
 from ..net import now
@@ -17,6 +17,7 @@ from ..smtp import (
     ConnectionEnded,
     ContentEnded,
     ContentReceived,
+    Data,
     Ehlo,
     Helo,
     Lhlo,
@@ -168,7 +169,12 @@ class SMTPServer(MailServer):
         )
 
     def _session(self, stream: ByteStream) -> _SMTPSession:
-        protocol = ServerProtocol(offer=self._offer, limits=self._session_limits, trace=self._trace)
+        protocol = ServerProtocol(
+            offer=self._offer,
+            limits=self._session_limits,
+            trace=self._trace,
+            accepts=self._hooks.unasked,
+        )
         return _SMTPSession(
             stream, protocol, self._hooks, self._greeting, self._starttls_context, self._idle_seconds
         )
@@ -177,7 +183,16 @@ class SMTPServer(MailServer):
 class _Hooks:
     """A handler taken apart: what it does not have is None, and costs nothing."""
 
-    __slots__ = ("authenticator", "deliver", "recipient", "sender", "session", "streaming", "verifier")
+    __slots__ = (
+        "authenticator",
+        "deliver",
+        "recipient",
+        "sender",
+        "session",
+        "streaming",
+        "unasked",
+        "verifier",
+    )
 
     def __init__(self, handler: HandlerLike) -> None:
         if isinstance(handler, type):
@@ -196,6 +211,10 @@ class _Hooks:
         self.recipient = hooks if isinstance(hooks, RecipientFilter) else None
         self.verifier = hooks if isinstance(hooks, Verifier) else None
         self.streaming = hooks if isinstance(hooks, StreamingHandler) else None
+        # Commands that the handler has no say in. Once it has seen a transaction it is to see all of it.
+        self.unasked: frozenset[type[Command]] = frozenset(
+            (Data,) if self.sender else (Data, Mail) if self.recipient else (Data, Mail, Rcpt)
+        )
 
 
 class _SMTPSession:
@@ -206,10 +225,10 @@ class _SMTPSession:
         "_ending",
         "_failure",
         "_greeting",
-        "_has_ended",
         "_hooks",
         "_idle_seconds",
         "_info",
+        "_is_idle",
         "_protocol",
         "_stalled",
         "_stream",
@@ -242,7 +261,7 @@ class _SMTPSession:
         self._content_since: float | None = (
             None  # the first octets of content have come, and the last ones not
         )
-        self._has_ended = False
+        self._is_idle = False  # all that came has been dealt with, and the session goes on
         self._asked: Coroutine[object, object, None] | None = (
             None  # what a hook has to finish before the session goes on
         )
@@ -286,21 +305,23 @@ class _SMTPSession:
 
     async def _converse(self) -> None:
         protocol = self._protocol
-        while not self._has_ended:
-            event = protocol.next_event()
-            if not isinstance(event, Signal):
-                await self._react(event)
-            elif event is _NEED_DATA:
+        asked = self._react(protocol.next_event())
+        while True:
+            if asked is not None:
+                await asked
+            elif self._is_idle:
                 if self._ending and not protocol.in_transaction:
                     protocol.shut_down(_SHUTTING_DOWN)
                     return
-                await self._hear()
+                asked = await self._hear()
+                continue
             elif protocol.state is ServerState.HANDSHAKE:
                 await self._start_tls()
             else:
                 return
+            asked = self._react(protocol.next_event())
 
-    async def _hear(self) -> None:
+    async def _hear(self) -> Coroutine[object, object, None] | None:
         """Answer what comes, right where it comes, until a hook has to be awaited or the session is to end."""
         await self._flush()
         self._waiting = True
@@ -308,7 +329,7 @@ class _SMTPSession:
             await self._stream.converse(self._respond, seconds=self._patience)
         except TimeoutError:
             self._protocol.shut_down(_IDLE)
-            self._has_ended = True
+            self._is_idle = False
         except BaseException:
             if self._asked is not None:
                 self._asked.close()  # else it would warn that nobody awaited it
@@ -316,8 +337,7 @@ class _SMTPSession:
         finally:
             self._waiting = False
         asked, self._asked = self._asked, None
-        if asked is not None:
-            await asked
+        return asked
 
     def _patience(self) -> float:
         """Seconds for the client to go on: what comes octet by octet gets little more than what does not come."""
@@ -334,22 +354,14 @@ class _SMTPSession:
             protocol.receive_data(data)
         else:
             protocol.receive_eof()
-        stalled, self._stalled = self._stalled, None
         event = protocol.next_event()
-        if event is _NEED_DATA:
-            self._stalled = stalled or now()
-        while not isinstance(event, Signal):
-            asked = self._begin_reaction(event)
-            if asked is not None or self._has_ended:
-                self._asked = asked
-                return None
-            event = protocol.next_event()
-        if protocol.content_octets:
-            self._content_since = self._content_since or now()
-        else:
-            self._content_since = None
-        goes_on = event is _NEED_DATA and not self._ending
-        return protocol.data_to_send() if goes_on else None
+        self._asked = asked = self._react(event)
+        if asked is None and self._is_idle and not self._ending:
+            chunks = protocol.data_to_send()
+            self._stalled = None if chunks or event is not _NEED_DATA else self._stalled or now()
+            return chunks
+        self._stalled = None
+        return None
 
     async def _flush(self) -> None:
         chunks = self._protocol.data_to_send()
@@ -365,47 +377,46 @@ class _SMTPSession:
         self._info = SessionInfo(peer=self._stream.peer, encrypted=True)
         self._transaction = None
 
-    async def _react(self, event: ServerEvent) -> None:
-        asked = self._begin_reaction(event)
-        if asked is not None:
-            await asked
-
-    def _begin_reaction(self, event: ServerEvent) -> Coroutine[object, object, None] | None:
-        """Do what an event asks for; return what is left to await if that takes a hook of the handler."""
-        if type(event) is CommandReceived:
-            return self._begin_command(event.command)
-        if type(event) is ContentReceived:
-            if self._hooks.streaming is not None:
-                return self._stream_content(self._hooks.streaming, event.data)
-            self._chunks.append(event.data)
-        elif type(event) is ContentEnded:
-            if event.refusal is None:
-                return self._deliver()
-            self._begin(None)
-        elif isinstance(event, AuthenticationReceived):
-            return self._authenticate(event)
-        elif isinstance(event, ConnectionEnded):
-            self._has_ended = True
-        elif isinstance(event, CommandRejected):
-            _logger.debug("%s: %s answered %s", self._info.peer, event.line, event.reply)
+    def _react(self, event: ServerEvent | Signal) -> Coroutine[object, object, None] | None:
+        """Do what an event asks for, and those behind it, up to one that takes a hook: return what is to be awaited."""
+        while not isinstance(event, Signal):
+            if type(event) is ContentReceived:
+                if self._hooks.streaming is not None:
+                    return self._stream_content(self._hooks.streaming, event.data)
+                self._chunks.append(event.data)
+            elif type(event) is ContentEnded:
+                if event.refusal is None:
+                    return self._deliver()
+                self._begin(None)
+            elif type(event) is CommandReceived:
+                asked = self._begin_command(event.command)
+                if asked is not None:
+                    return asked
+            elif type(event) is AuthenticationReceived:
+                return self._authenticate(event)
+            elif type(event) is CommandRejected:
+                _logger.debug("%s: %s answered %s", self._info.peer, event.line, event.reply)
+            elif type(event) is ConnectionEnded:
+                self._is_idle = False
+                return None
+            event = self._protocol.next_event()
+        self._is_idle = event is _NEED_DATA
+        self._content_since = (self._content_since or now()) if self._protocol.content_octets else None
         return None
 
     def _begin_command(self, command: Command) -> Coroutine[object, object, None] | None:
         hooks = self._hooks
         if type(command) is Rcpt:
-            transaction = cast("ReceivedTransaction", self._transaction)
-            if command.parameters:
-                transaction.recipient_parameters[command.recipient] = command.parameters
-            elif transaction.recipient_parameters:  # of one that was refused
-                transaction.recipient_parameters.pop(command.recipient, None)
+            transaction = self._current_transaction()
+            _take_parameters(transaction, command)
             if hooks.recipient is not None:
                 return self._filter_recipient(hooks.recipient, transaction, command.recipient)
             transaction.recipients.append(command.recipient)
         elif type(command) is Mail:
-            self._begin(ReceivedTransaction(session=self._info, mail=command))
-            if hooks.sender is not None:
-                transaction = cast("ReceivedTransaction", self._transaction)
-                return self._ask_and_answer(hooks.sender.mail, transaction)
+            assert hooks.sender is not None  # else it would be accepted unasked
+            transaction = ReceivedTransaction(session=self._info, mail=command)
+            self._begin(transaction)
+            return self._ask_and_answer(hooks.sender.mail, transaction)
         elif isinstance(command, _HELLOS):
             self._info.hello = command.domain
             self._begin(None)
@@ -415,6 +426,17 @@ class _SMTPSession:
             return self._ask_and_answer(hooks.verifier.verify, self._info, command.text)
         self._protocol.accept()
         return None
+
+    def _current_transaction(self) -> ReceivedTransaction:
+        transaction = self._transaction
+        if transaction is None:
+            mail, recipients = self._protocol.envelope
+            transaction = ReceivedTransaction(session=self._info, mail=mail)
+            for rcpt in recipients:
+                _take_parameters(transaction, rcpt)
+                transaction.recipients.append(rcpt.recipient)
+            self._transaction = transaction
+        return transaction
 
     def _begin(self, transaction: ReceivedTransaction | None) -> None:
         self._transaction = transaction
@@ -434,11 +456,11 @@ class _SMTPSession:
 
     async def _stream_content(self, handler: StreamingHandler, data: bytes) -> None:
         if self._failure is None:
-            refusal = await _ask(handler.receive, self._transaction, data)
+            refusal = await _ask(handler.receive, self._current_transaction(), data)
             self._failure = refusal if isinstance(refusal, Reply) else None
 
     async def _deliver(self) -> None:
-        transaction = cast("ReceivedTransaction", self._transaction)
+        transaction = self._current_transaction()
         chunks = self._chunks
         transaction.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         answer: object = self._failure
@@ -488,6 +510,13 @@ class _SMTPSession:
 
     async def _reply_of(self, hook: Callable[..., Awaitable[object]], *arguments: object) -> Reply | None:
         return _checked(hook, await _ask(hook, *arguments))
+
+
+def _take_parameters(transaction: ReceivedTransaction, command: Rcpt) -> None:
+    if command.parameters:
+        transaction.recipient_parameters[command.recipient] = command.parameters
+    elif transaction.recipient_parameters:  # of one that was refused
+        transaction.recipient_parameters.pop(command.recipient, None)
 
 
 def _checked(hook: Callable[..., object], answer: object) -> Reply | None:

@@ -45,11 +45,11 @@ _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HELLO_NAME = re.compile(r"[^\s\x00-\x20\x7f]+")
 
-# What most arguments of MAIL and RCPT are: nothing in them has to be looked at again.
-_match_plain_mail = re.compile(
-    rf"(?i:FROM:)<({MAILBOX_PATTERN})>(?: SIZE=([0-9]{{1,20}}))?(?: BODY=(7BIT|8BITMIME))?"
+# What most MAIL and RCPT are: nothing in them has to be looked at again.
+_PATH = rb"<(?![^>]{%d})(%b)>" % (MAX_MAILBOX + 1, MAILBOX_PATTERN.encode("ascii"))
+_match_plain = re.compile(
+    rb"(?i:RCPT TO:)%b|(?i:MAIL FROM:)%b(?: SIZE=([0-9]{1,20}))?(?: BODY=(7BIT|8BITMIME))?" % (_PATH, _PATH)
 ).fullmatch
-_match_plain_rcpt = re.compile(rf"(?i:TO:)<({MAILBOX_PATTERN})>").fullmatch
 _set = object.__setattr__
 
 
@@ -179,9 +179,6 @@ class Mail(Command):
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `FROM:<path> parameters`."""
-        plain = _match_plain_mail(argument)
-        if plain and len(plain[1]) <= MAX_MAILBOX:
-            return cls._trusted(*plain.groups())
         sender, tail = parse_reverse_path(_after_keyword(argument, "FROM:"))
         parameters = parse_parameters(tail) if tail else {}
         utf8 = "SMTPUTF8" in parameters
@@ -208,12 +205,12 @@ class Mail(Command):
         )
 
     @classmethod
-    def _trusted(cls, sender: str, size: str | None, body: str | None) -> Self:
-        """A command of parts that an expression has matched: what the constructor would say yes to."""
+    def for_path(cls, path: str, size: int | None = None, body: BodyType | None = None) -> Self:
+        """Make the command for a reverse-path that has been checked, see `check_reverse_path`."""
         mail = object.__new__(cls)
-        _set(mail, "sender", sender)
-        _set(mail, "size", None if size is None else int(size))
-        _set(mail, "body", None if body is None else BodyType(body))
+        _set(mail, "sender", path)
+        _set(mail, "size", size)
+        _set(mail, "body", body)
         _set(mail, "smtputf8", False)
         _set(mail, "auth", None)
         _set(mail, "parameters", {})
@@ -259,9 +256,6 @@ class Rcpt(Command):
     @classmethod
     def parse(cls, argument: str) -> Self:
         """Make the command from `TO:<path> parameters`."""
-        plain = _match_plain_rcpt(argument)
-        if plain and len(plain[1]) <= MAX_MAILBOX:
-            return cls.for_path(plain[1])
         recipient, tail = parse_forward_path(_after_keyword(argument, "TO:"))
         return cls(recipient=recipient, parameters=parse_parameters(tail) if tail else {})
 
@@ -510,6 +504,16 @@ def parse_command(line: bytes) -> Command:
     bare = _BARE.get(line)
     if bare is not None:
         return bare
+    plain = _match_plain(line)
+    if plain is not None:
+        recipient, sender, size, body = plain.groups()
+        if recipient is not None:
+            return Rcpt.for_path(recipient.decode("ascii"))
+        return Mail.for_path(
+            sender.decode("ascii"),
+            None if size is None else int(size),
+            None if body is None else BodyType(body.decode("ascii")),
+        )
     text = line.decode().rstrip(" \t")
     if not text.isprintable() and _CONTROL.search(text):
         raise ValueError("a command line holds no control characters")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import (
     AuthenticationError,
@@ -46,7 +46,6 @@ from .parameters import BodyType
 from .replies import Reply, transcribe
 from .server_replies import (
     ACCEPTED,
-    ACCEPTED_ENCODED,
     BARE_NEWLINE,
     BARE_NEWLINE_IN_COMMAND,
     CHUNK_ACCEPTED,
@@ -63,14 +62,15 @@ from .server_replies import (
 )
 from .states import SERVER_ANSWERS, SERVER_RECEIVES, Answer, Awaiting, ServerState
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 __all__ = ["ServerProtocol"]
 
 _END_OF_CONTENT = EndOfContent()
 _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
-_ANSWERED_HERE = (Noop, Auth, AuthResponse)
 _END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
-_CONDITIONAL = (*_HELLOS, Mail, Rcpt, Starttls, Auth)  # allowed by more than the state
 _CONTENT_ENDED = ContentEnded()
 
 # Before Python 3.12 each look at a member of an Enum runs a function.
@@ -79,9 +79,22 @@ _PAUSED: Final = Signal.PAUSED
 _HELLO: Final = ServerState.HELLO
 _CONTENT: Final = ServerState.CONTENT
 _AUTHENTICATING: Final = ServerState.AUTHENTICATION
+_BINARY_MIME: Final = BodyType.BINARY_MIME
 _POSITIVE: Final = Answer.POSITIVE
 _INTERMEDIATE: Final = Answer.INTERMEDIATE
 _NEGATIVE: Final = Answer.NEGATIVE
+
+
+def _class_of(reply: Reply) -> Answer:
+    code = reply.code
+    return _POSITIVE if code < 300 else _INTERMEDIATE if code < 400 else _NEGATIVE
+
+
+# By command: the usual reply, its octets, and the state that it leads to.
+_USUAL: dict[type[Command], tuple[Reply, bytes, ServerState | None]] = {
+    kind: (reply, reply.encode(), SERVER_ANSWERS.get((kind, _class_of(reply))))
+    for kind, reply in ACCEPTED.items()
+}
 
 
 class ServerProtocol:
@@ -95,6 +108,11 @@ class ServerProtocol:
         offer: what clients may do.
         limits: what a client may send.
         trace: called with each line of the session, secrets replaced.
+        accepts: commands that nobody else has to agree to: where they are allowed they are accepted here, and no event
+            tells of them. What MAIL and RCPT said is in `envelope`. AUTH cannot be one.
+
+    Raises:
+        LocalProtocolError: `accepts` holds AUTH.
 
     RFC 5321, RFC 2033, RFC 2920, RFC 3030, RFC 3207, RFC 4954
     """
@@ -105,8 +123,12 @@ class ServerProtocol:
         offer: ServerOffer | None = None,
         limits: ServerLimits | None = None,
         trace: Trace | None = None,
+        accepts: frozenset[type[Command]] = frozenset(),
     ) -> None:
+        if not accepts.isdisjoint(_AUTHENTICATION):
+            raise LocalProtocolError("AUTH is accepted for its credentials, by whoever can check them")
         self.trace = trace
+        self._accepts = accepts
         self._offer = offer or ServerOffer()
         self._limits = limits or ServerLimits()
         self._longest_line = max(self._limits.command_line, self._limits.authentication_line)
@@ -119,7 +141,7 @@ class ServerProtocol:
         self._handled: Command | None = None  # waits for its reply
         self._replies_due = 1  # to the content; in LMTP one for each recipient
         self._mail: Mail | None = None
-        self._recipients = 0
+        self._recipients: list[Rcpt] = []
         self._unstuffer = DotUnstuffer()
         self._normalizer = NewlineNormalizer()
         self._content_octets = 0
@@ -167,6 +189,12 @@ class ServerProtocol:
         return self._mail is not None
 
     @property
+    def envelope(self) -> tuple[Mail, Sequence[Rcpt]]:
+        """What was accepted in the transaction that is open."""
+        assert self._mail is not None
+        return self._mail, self._recipients
+
+    @property
     def content_octets(self) -> int:
         """Octets of the content that is being read."""
         return self._content_octets
@@ -181,7 +209,7 @@ class ServerProtocol:
     def receive_data(self, data: bytes) -> None:
         """Store octets that came from the client."""
         # Mostly to nothing: all that can be read of a segment is, unless a command waits for its answer.
-        self._data = self._data[self._start :] + data
+        self._data = self._data[self._start :] + data if self._data else data
         self._start = 0
 
     def receive_eof(self) -> None:
@@ -194,16 +222,20 @@ class ServerProtocol:
             return _PAUSED
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        state = self._state
-        if state is _CONTENT:
-            return self._read_content()
-        return self._read_line() if state in SERVER_RECEIVES else _PAUSED
+        event = None
+        while event is None:
+            state = self._state
+            if state is _CONTENT:
+                return self._read_content()
+            event = self._read_line() if state in SERVER_RECEIVES else _PAUSED
+        return event
 
     def _needs_data(self) -> ServerEvent | Signal:
         self._data, self._start = self._data[self._start :], 0
         return ConnectionEnded() if self._at_eof else _NEED_DATA
 
-    def _read_line(self) -> ServerEvent | Signal:
+    def _read_line(self) -> ServerEvent | Signal | None:
+        """Read a command; return None if no event tells of it."""
         data, start = self._data, self._start
         end = data.find(b"\n", start) + 1
         if self._skipping:
@@ -211,17 +243,19 @@ class ServerProtocol:
             self._start = end or len(data)
             return self._read_line() if end else self._needs_data()
         size = (end or len(data)) - start
-        if size > self._longest_line:
-            self._skipping = True
-            return self._reject_line(f"<a line of more than {self._longest_line} octets>", LINE_TOO_LONG)
+        exchanging = self._state is _AUTHENTICATING
+        if size > self._limits.command_line:
+            if size > self._longest_line:
+                self._skipping = True
+                return self._reject_line(f"<a line of more than {self._longest_line} octets>", LINE_TOO_LONG)
+            # An initial response makes AUTH longer than other commands (RFC 4954 §4).
+            if end and not exchanging and data[start : start + 5].upper() != b"AUTH ":
+                self._start = end
+                return self._reject_line(f"<a line of {size} octets>", LINE_TOO_LONG)
         if not end:
             return self._needs_data()
         self._start = end
         line = data[start:end]
-        exchanging = self._state is _AUTHENTICATING
-        # An initial response makes AUTH longer than other commands (RFC 4954 §4).
-        if size > self._limits.command_line and not exchanging and line[:5].upper() != b"AUTH ":
-            return self._reject_line(f"<a line of {size} octets>", LINE_TOO_LONG)
         if not line.endswith(b"\r\n"):
             return self._reject_line(f"<a line of {size} octets>", BARE_NEWLINE_IN_COMMAND)
         try:
@@ -232,69 +266,77 @@ class ServerProtocol:
             return self._reject_line(*fault(line, error))
         return self._handle(command)
 
-    def _handle(self, command: Command) -> ServerEvent | Signal:
+    def _handle(self, command: Command) -> ServerEvent | Signal | None:
         if self.trace is not None:
             self.trace(Direction.RECEIVED, str(command))
         self._commands += 1
         if self._commands > self._limits.commands:
             return self._reject(str(command), TOO_MANY_COMMANDS)
         kind = type(command)
-        allowed = kind in SERVER_RECEIVES[self._state] and kind not in _CONDITIONAL
-        refusal = None if allowed else self._refusal_of(command)
-        if isinstance(command, Bdat):
-            return self._begin_chunk(command, refusal)
+        refuse = _REFUSE.get(kind)
+        if kind in SERVER_RECEIVES[self._state]:
+            refusal = None if refuse is None else refuse(self, command)
+        else:
+            refusal = self._out_of_sequence(command)
+        if kind is Bdat:
+            return self._begin_chunk(cast("Bdat", command), refusal)
         if refusal is not None:
             return self._reject(str(command), refusal)
+        if kind in self._accepts:
+            self._accept(command, kind)
+            return None
         self._handled = command
-        if kind not in _ANSWERED_HERE:
-            return CommandReceived(command)
+        if kind is Noop:
+            self.accept()
+            return CommandAnswered(command)
         if isinstance(command, _AUTHENTICATION):
             return self._authenticate(command)
-        self.accept()
-        return CommandAnswered(command)
+        return CommandReceived(command)
 
-    def _refusal_of(self, command: Command) -> Reply | None:
-        """Why tables, offer or limits do not allow this command now."""
-        kind = type(command)
+    def _refuse_hello(self, command: Ehlo | Helo | Lhlo) -> Reply | None:
+        if isinstance(command, Lhlo) is self._offer.lmtp:
+            return None
+        return Reply(500, f"This is {'LMTP: use LHLO' if self._offer.lmtp else 'SMTP: use EHLO'}", "5.5.1")
+
+    def _refuse_mail(self, command: Mail) -> Reply | None:
         offer = self._offer
-        if kind in _HELLOS and (kind is Lhlo) is not offer.lmtp:
-            return Reply(500, f"This is {'LMTP: use LHLO' if offer.lmtp else 'SMTP: use EHLO'}", "5.5.1")
-        if kind not in SERVER_RECEIVES[self._state]:
-            return self._out_of_sequence(command)
-        match command:
-            case Mail():
-                if offer.require_tls and not self._encrypted:
-                    return Reply(530, "Use STARTTLS first", "5.7.0")
-                if offer.require_authentication and not self._authenticated:
-                    return Reply(530, "Authentication is required", "5.7.0")
-                if command.size is not None and command.size > self._limits.message_size:
-                    return Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
-                if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
-                    return refusal
-                if command.body is BodyType.BINARY_MIME:
-                    return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
-            case Rcpt():
-                if self._recipients >= self._limits.recipients:
-                    return TOO_MANY_RECIPIENTS
-                if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
-                    return refusal
-                if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
-                    return NEEDS_SMTPUTF8
-            case Starttls():
-                if self._encrypted:
-                    return Reply(503, "TLS is active already", OUT_OF_SEQUENCE)
-                if not offer.starttls:
-                    return Reply(502, "TLS is not available", "5.5.1")
-            case Auth():
-                if self._authenticated:
-                    return Reply(503, "Already authenticated", OUT_OF_SEQUENCE)
-                if not offer.authentication:
-                    return Reply(502, "Authentication is not available", "5.5.1")
-                if command.mechanism not in offer.mechanisms_for(encrypted=self._encrypted):
-                    if not self._encrypted and command.mechanism in offer.mechanisms_for(encrypted=True):
-                        return Reply(538, "This mechanism needs TLS", "5.7.11")
-                    return Reply(504, "The mechanism is not offered", "5.5.4")
+        if offer.require_tls and not self._encrypted:
+            return Reply(530, "Use STARTTLS first", "5.7.0")
+        if offer.require_authentication and not self._authenticated:
+            return Reply(530, "Authentication is required", "5.7.0")
+        if command.size is not None and command.size > self._limits.message_size:
+            return Reply(552, f"At most {self._limits.message_size} octets are accepted", "5.3.4")
+        if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
+            return refusal
+        if command.body is _BINARY_MIME:
+            return Reply(555, "BODY=BINARYMIME is not offered", "5.5.4")
         return None
+
+    def _refuse_rcpt(self, command: Rcpt) -> Reply | None:
+        if len(self._recipients) >= self._limits.recipients:
+            return TOO_MANY_RECIPIENTS
+        if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
+            return refusal
+        if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
+            return NEEDS_SMTPUTF8
+        return None
+
+    def _refuse_starttls(self, _: Starttls) -> Reply | None:
+        if self._encrypted:
+            return Reply(503, "TLS is active already", OUT_OF_SEQUENCE)
+        return None if self._offer.starttls else Reply(502, "TLS is not available", "5.5.1")
+
+    def _refuse_auth(self, command: Auth) -> Reply | None:
+        offer = self._offer
+        if self._authenticated:
+            return Reply(503, "Already authenticated", OUT_OF_SEQUENCE)
+        if not offer.authentication:
+            return Reply(502, "Authentication is not available", "5.5.1")
+        if command.mechanism in offer.mechanisms_for(encrypted=self._encrypted):
+            return None
+        if not self._encrypted and command.mechanism in offer.mechanisms_for(encrypted=True):
+            return Reply(538, "This mechanism needs TLS", "5.7.11")
+        return Reply(504, "The mechanism is not offered", "5.5.4")
 
     def _unknown_parameter(self, command: Mail | Rcpt) -> Reply | None:
         for parameter in command.parameters:
@@ -303,6 +345,8 @@ class ServerProtocol:
         return None
 
     def _out_of_sequence(self, command: Command) -> Reply:
+        if isinstance(command, _HELLOS) and (refusal := self._refuse_hello(command)) is not None:
+            return refusal
         match self._state, command:
             case ServerState.REFUSED, _:
                 text = "No mail is taken from you: use QUIT"
@@ -365,10 +409,13 @@ class ServerProtocol:
     def _read_content(self) -> ServerEvent | Signal:
         unstuffer = self._unstuffer
         while not unstuffer.finished:
+            if self._start == len(self._data):
+                return self._needs_data()
             data, self._start = unstuffer.take(self._data, self._start)
-            if data and (event := self._take_content(data)) is not None:
-                return event
-            if not data and not unstuffer.finished:
+            if data:
+                if (event := self._take_content(data)) is not None:
+                    return event
+            elif not unstuffer.finished:
                 return self._needs_data()
         self._unstuffer = DotUnstuffer()
         return self._end_content()
@@ -387,7 +434,7 @@ class ServerProtocol:
             self.trace(Direction.RECEIVED, f"<{self._content_octets} octets of content>")
         self._normalizer = NewlineNormalizer()
         self._content_octets = 0
-        self._replies_due = self._recipients if self._offer.lmtp and not one_reply else 1
+        self._replies_due = len(self._recipients) if self._offer.lmtp and not one_reply else 1
         self._handled = _END_OF_CONTENT
         refusal, self._refusal = self._refusal, None
         if refusal is None:
@@ -476,25 +523,33 @@ class ServerProtocol:
         handled = self._handled
         if handled is None:
             raise LocalProtocolError("nothing waits for a reply")
-        kind = type(handled)
-        usual = ACCEPTED.get(kind)
-        if usual is not None:
-            octets = ACCEPTED_ENCODED[kind]
-            while self._handled is handled:
-                self._answer(usual, octets)
-        elif kind is Helo:
-            self._answer(Reply(250, self._offer.hostname))
-        else:
-            self._answer(
-                self._offer.answer_to_ehlo(
-                    encrypted=self._encrypted,
-                    authenticated=self._authenticated,
-                    message_size=self._limits.message_size,
-                )
-            )
+        self._accept(handled, type(handled))
 
-    def _answer(self, reply: Reply, octets: bytes = b"") -> None:
-        self._write(reply, octets)
+    def _accept(self, command: Command, kind: type[Command]) -> None:
+        usual = _USUAL.get(kind)
+        if usual is not None:
+            reply, octets, state = usual
+            if kind is EndOfContent:
+                for _ in range(self._replies_due - 1):
+                    self._write(reply, octets)
+            self._write(reply, octets)
+            self._go_on(command, kind, state)
+        else:
+            reply = self._answer_to_hello(kind)
+            self._write(reply)
+            self._go_on(command, kind, SERVER_ANSWERS[kind, _POSITIVE])
+
+    def _answer_to_hello(self, kind: type[Command]) -> Reply:
+        if kind is Helo:
+            return Reply(250, self._offer.hostname)
+        return self._offer.answer_to_ehlo(
+            encrypted=self._encrypted,
+            authenticated=self._authenticated,
+            message_size=self._limits.message_size,
+        )
+
+    def _answer(self, reply: Reply) -> None:
+        self._write(reply)
         handled = self._handled
         if reply.code == 421:
             self._close(ServerState.CLOSED)
@@ -506,23 +561,28 @@ class ServerProtocol:
             self._replies_due -= 1
             if self._replies_due > 0:
                 return
+        self._go_on(handled, kind, SERVER_ANSWERS.get((kind, _class_of(reply))), accepted=reply.code < 300)
+
+    def _go_on(
+        self, command: Command, kind: type[Command], state: ServerState | None, *, accepted: bool = True
+    ) -> None:
+        """Move on, to `state`, behind a command that was answered."""
         self._handled = None
-        state = SERVER_ANSWERS.get((kind, _class_of(reply)))
         # RSET needs no EHLO, and does not stand for it (RFC 5321 §4.1.4).
-        if state is None or (self._state is _HELLO and kind is Rset):
+        if state is None or (kind is Rset and self._state is _HELLO):
             return
         self._state = state
         if kind is Rcpt:
-            self._recipients += 1
-        elif isinstance(handled, Mail):
-            self._mail = handled
-            self._recipients = 0
+            self._recipients.append(cast("Rcpt", command))
+        elif kind is Mail:
+            self._mail = cast("Mail", command)
         elif kind in _END_TRANSACTION:
-            if kind is EndOfContent and reply.code < 300:
+            if kind is EndOfContent and accepted:
                 self._errors = 0
             self._mail = None
+            self._recipients = []
             self._forget_content()
-        elif kind in _AUTHENTICATION and reply.code < 300:
+        elif kind in _AUTHENTICATION and accepted:
             self._authenticated = True
 
     def _forget_content(self) -> None:
@@ -572,6 +632,13 @@ class ServerProtocol:
         self._authenticated = False
 
 
-def _class_of(reply: Reply) -> Answer:
-    code = reply.code
-    return _POSITIVE if code < 300 else _INTERMEDIATE if code < 400 else _NEGATIVE
+# Why commands that the state allows are refused all the same: by offer or limits.
+_REFUSE: dict[type[Command], Callable[[ServerProtocol, Any], Reply | None]] = {
+    Ehlo: ServerProtocol._refuse_hello,
+    Helo: ServerProtocol._refuse_hello,
+    Lhlo: ServerProtocol._refuse_hello,
+    Mail: ServerProtocol._refuse_mail,
+    Rcpt: ServerProtocol._refuse_rcpt,
+    Starttls: ServerProtocol._refuse_starttls,
+    Auth: ServerProtocol._refuse_auth,
+}

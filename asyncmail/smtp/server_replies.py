@@ -24,7 +24,6 @@ from .replies import Reply
 
 __all__ = [
     "ACCEPTED",
-    "ACCEPTED_ENCODED",
     "BARE_NEWLINE",
     "BARE_NEWLINE_IN_COMMAND",
     "BDAT_WITHOUT_SIZE",
@@ -56,7 +55,6 @@ ACCEPTED: dict[type[Command], Reply] = {
     Auth: Reply(235, "Authenticated", "2.7.0"),
     AuthResponse: Reply(235, "Authenticated", "2.7.0"),
 }
-ACCEPTED_ENCODED: dict[type[Command], bytes] = {kind: reply.encode() for kind, reply in ACCEPTED.items()}
 BARE_NEWLINE = Reply(550, "Lines end in CRLF: the content holds a bare CR or LF", "5.6.0")
 LINE_TOO_LONG = Reply(500, "The line is too long", "5.5.2")
 BDAT_WITHOUT_SIZE = Reply(421, "BDAT takes a number of octets and, for the last chunk, LAST", "4.5.4")
