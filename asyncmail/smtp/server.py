@@ -238,46 +238,53 @@ class ServerProtocol:
         """Read a command; return None if no event tells of it."""
         data, start = self._data, self._start
         end = data.find(b"\n", start) + 1
+        if not end or self._skipping or end - start > self._limits.command_line:
+            return self._read_odd_line(end)
+        self._start = end
+        return self._take_line(data[start:end])
+
+    def _read_odd_line(self, end: int) -> ServerEvent | Signal | None:
+        """Read what is not a whole line of usual length; `end` is 0 if there is none."""
+        data, start = self._data, self._start
+        size = (end or len(data)) - start
         if self._skipping:
             self._skipping = not end
-            self._start = end or len(data)
-            return self._read_line() if end else self._needs_data()
-        size = (end or len(data)) - start
-        exchanging = self._state is _AUTHENTICATING
-        if size > self._limits.command_line:
-            if size > self._longest_line:
-                self._skipping = True
-                return self._reject_line(f"<a line of more than {self._longest_line} octets>", LINE_TOO_LONG)
-            # An initial response makes AUTH longer than other commands (RFC 4954 §4).
-            if end and not exchanging and data[start : start + 5].upper() != b"AUTH ":
-                self._start = end
-                return self._reject_line(f"<a line of {size} octets>", LINE_TOO_LONG)
+            self._start += size
+            return None if end else self._needs_data()
+        if size > self._longest_line:
+            self._skipping = True
+            return self._reject_line(f"<a line of more than {self._longest_line} octets>", LINE_TOO_LONG)
         if not end:
             return self._needs_data()
         self._start = end
         line = data[start:end]
+        # An initial response makes AUTH longer than other commands (RFC 4954 §4).
+        if self._state is _AUTHENTICATING or line[:5].upper() == b"AUTH ":
+            return self._take_line(line)
+        return self._reject_line(f"<a line of {size} octets>", LINE_TOO_LONG)
+
+    def _take_line(self, line: bytes) -> ServerEvent | Signal | None:
         if not line.endswith(b"\r\n"):
-            return self._reject_line(f"<a line of {size} octets>", BARE_NEWLINE_IN_COMMAND)
+            return self._reject_line(f"<a line of {len(line)} octets>", BARE_NEWLINE_IN_COMMAND)
         try:
-            command = (
-                AuthResponse.parse(line[:-2].decode("latin-1")) if exchanging else parse_command(line[:-2])
-            )
+            if self._state is _AUTHENTICATING:
+                command: Command = AuthResponse.parse(line[:-2].decode("latin-1"))
+            else:
+                command = parse_command(line[:-2])
         except (ValueError, MailError) as error:
             return self._reject_line(*fault(line, error))
-        return self._handle(command)
-
-    def _handle(self, command: Command) -> ServerEvent | Signal | None:
         if self.trace is not None:
             self.trace(Direction.RECEIVED, str(command))
         self._commands += 1
         if self._commands > self._limits.commands:
             return self._reject(str(command), TOO_MANY_COMMANDS)
         kind = type(command)
-        refuse = _REFUSE.get(kind)
-        if kind in SERVER_RECEIVES[self._state]:
-            refusal = None if refuse is None else refuse(self, command)
-        else:
+        if kind not in SERVER_RECEIVES[self._state]:
             refusal = self._out_of_sequence(command)
+        elif (refuse := _REFUSE.get(kind)) is not None:
+            refusal = refuse(self, command)
+        else:
+            refusal = None
         if kind is Bdat:
             return self._begin_chunk(cast("Bdat", command), refusal)
         if refusal is not None:
@@ -523,21 +530,21 @@ class ServerProtocol:
         handled = self._handled
         if handled is None:
             raise LocalProtocolError("nothing waits for a reply")
+        if self._offer.lmtp:
+            while self.replies_due > 1:
+                self._answer(ACCEPTED[EndOfContent])
         self._accept(handled, type(handled))
 
     def _accept(self, command: Command, kind: type[Command]) -> None:
         usual = _USUAL.get(kind)
-        if usual is not None:
-            reply, octets, state = usual
-            if kind is EndOfContent:
-                for _ in range(self._replies_due - 1):
-                    self._write(reply, octets)
-            self._write(reply, octets)
-            self._go_on(command, kind, state)
-        else:
+        if usual is None:
             reply = self._answer_to_hello(kind)
-            self._write(reply)
-            self._go_on(command, kind, SERVER_ANSWERS[kind, _POSITIVE])
+            usual = reply, reply.encode(), ServerState.READY
+        reply, octets, state = usual
+        self._output.append(octets)
+        if self.trace is not None:
+            self._trace_reply(reply)
+        self._go_on(command, state)
 
     def _answer_to_hello(self, kind: type[Command]) -> Reply:
         if kind is Helo:
@@ -561,28 +568,26 @@ class ServerProtocol:
             self._replies_due -= 1
             if self._replies_due > 0:
                 return
-        self._go_on(handled, kind, SERVER_ANSWERS.get((kind, _class_of(reply))), accepted=reply.code < 300)
+        self._go_on(handled, SERVER_ANSWERS.get((kind, _class_of(reply))), accepted=reply.code < 300)
 
-    def _go_on(
-        self, command: Command, kind: type[Command], state: ServerState | None, *, accepted: bool = True
-    ) -> None:
+    def _go_on(self, command: Command, state: ServerState | None, *, accepted: bool = True) -> None:
         """Move on, to `state`, behind a command that was answered."""
         self._handled = None
         # RSET needs no EHLO, and does not stand for it (RFC 5321 §4.1.4).
-        if state is None or (kind is Rset and self._state is _HELLO):
+        if state is None or (self._state is _HELLO and isinstance(command, Rset)):
             return
         self._state = state
-        if kind is Rcpt:
-            self._recipients.append(cast("Rcpt", command))
-        elif kind is Mail:
-            self._mail = cast("Mail", command)
-        elif kind in _END_TRANSACTION:
-            if kind is EndOfContent and accepted:
+        if isinstance(command, Rcpt):
+            self._recipients.append(command)
+        elif isinstance(command, Mail):
+            self._mail = command
+        elif isinstance(command, _END_TRANSACTION):
+            if accepted and isinstance(command, EndOfContent):
                 self._errors = 0
             self._mail = None
             self._recipients = []
             self._forget_content()
-        elif kind in _AUTHENTICATION and accepted:
+        elif accepted and isinstance(command, _AUTHENTICATION):
             self._authenticated = True
 
     def _forget_content(self) -> None:
@@ -590,11 +595,15 @@ class ServerProtocol:
             self._content_octets = 0
             self._normalizer = NewlineNormalizer()
 
-    def _write(self, reply: Reply, octets: bytes = b"") -> None:
-        self._output.append(octets or reply.encode())
+    def _write(self, reply: Reply) -> None:
+        self._output.append(reply.encode())
         if self.trace is not None:
-            for line in transcribe(reply):
-                self.trace(Direction.SENT, line)
+            self._trace_reply(reply)
+
+    def _trace_reply(self, reply: Reply) -> None:
+        assert self.trace is not None
+        for line in transcribe(reply):
+            self.trace(Direction.SENT, line)
 
     def shut_down(self, reply: Reply) -> None:
         """End the session now, with 421 and whatever was in hand unanswered (RFC 5321 §3.8).

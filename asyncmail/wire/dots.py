@@ -101,9 +101,10 @@ class DotUnstuffer:
                 return b"", start
             start += 1
         dot_line = find_dot_line(data, start)
-        end = dot_line
-        if dot_line >= 0 and not data.startswith(b"\r\n", dot_line + 3):
-            end = data.find(_TERMINATOR, dot_line)
+        if dot_line >= 0 and data.startswith(b"\r\n", dot_line + 3):
+            self.finished = True
+            return data[start : dot_line + 2], dot_line + 5
+        end = -1 if dot_line < 0 else data.find(_TERMINATOR, dot_line)
         if end >= 0:
             self.finished = True
             stop, rest = end + 2, end + 5
@@ -112,7 +113,7 @@ class DotUnstuffer:
         content = data[start:stop]
         if content:
             self._at_start = False
-        return (content if dot_line == end else content.replace(b"\r\n.", b"\r\n")), rest
+        return (content if dot_line < 0 else content.replace(b"\r\n.", b"\r\n")), rest
 
 
 def _possible_terminator(tail: bytes) -> int:
