@@ -96,6 +96,9 @@ _USUAL: dict[type[Command], tuple[Reply, bytes, ServerState | None]] = {
     for kind, reply in ACCEPTED.items()
 }
 
+# States in which commands come one after the other.
+_COMMANDING = frozenset(SERVER_RECEIVES) - {ServerState.CONTENT, ServerState.AUTHENTICATION}
+
 
 class ServerProtocol:
     """Octets in, commands and content out as events; replies in, octets out.
@@ -222,26 +225,28 @@ class ServerProtocol:
             return _PAUSED
         if self._chunk is not None:
             return self._read_chunk(self._chunk)
-        event = None
-        while event is None:
-            state = self._state
-            if state is _CONTENT:
-                return self._read_content()
-            event = self._read_line() if state in SERVER_RECEIVES else _PAUSED
-        return event
+        if self._state is _CONTENT:
+            return self._read_content()
+        return self._read_lines() if self._state in SERVER_RECEIVES else _PAUSED
 
     def _needs_data(self) -> ServerEvent | Signal:
         self._data, self._start = self._data[self._start :], 0
         return ConnectionEnded() if self._at_eof else _NEED_DATA
 
-    def _read_line(self) -> ServerEvent | Signal | None:
-        """Read a command; return None if no event tells of it."""
-        data, start = self._data, self._start
-        end = data.find(b"\n", start) + 1
-        if not end or self._skipping or end - start > self._limits.command_line:
-            return self._read_odd_line(end)
-        self._start = end
-        return self._take_line(data[start:end])
+    def _read_lines(self) -> ServerEvent | Signal:
+        """Read commands up to one of which an event tells."""
+        data = self._data
+        longest = self._limits.command_line
+        event = None
+        while event is None:
+            start = self._start
+            end = data.find(b"\n", start) + 1
+            if not end or end - start > longest or self._skipping:
+                event = self._read_odd_line(end)
+            else:
+                self._start = end
+                event = self._take_line(data[start:end])
+        return event
 
     def _read_odd_line(self, end: int) -> ServerEvent | Signal | None:
         """Read what is not a whole line of usual length; `end` is 0 if there is none."""
@@ -264,13 +269,12 @@ class ServerProtocol:
         return self._reject_line(f"<a line of {size} octets>", LINE_TOO_LONG)
 
     def _take_line(self, line: bytes) -> ServerEvent | Signal | None:
+        """Take a command; return None if no event tells of it, and another may follow."""
+        state = self._state
         if not line.endswith(b"\r\n"):
             return self._reject_line(f"<a line of {len(line)} octets>", BARE_NEWLINE_IN_COMMAND)
         try:
-            if self._state is _AUTHENTICATING:
-                command: Command = AuthResponse.parse(line[:-2].decode("latin-1"))
-            else:
-                command = parse_command(line[:-2])
+            command = parse_command(line[:-2]) if state is not _AUTHENTICATING else _parse_response(line)
         except (ValueError, MailError) as error:
             return self._reject_line(*fault(line, error))
         if self.trace is not None:
@@ -279,8 +283,8 @@ class ServerProtocol:
         if self._commands > self._limits.commands:
             return self._reject(str(command), TOO_MANY_COMMANDS)
         kind = type(command)
-        if kind not in SERVER_RECEIVES[self._state]:
-            refusal = self._out_of_sequence(command)
+        if kind not in SERVER_RECEIVES[state]:
+            refusal: Reply | None = self._out_of_sequence(command)
         elif (refuse := _REFUSE.get(kind)) is not None:
             refusal = refuse(self, command)
         else:
@@ -291,7 +295,7 @@ class ServerProtocol:
             return self._reject(str(command), refusal)
         if kind in self._accepts:
             self._accept(command, kind)
-            return None
+            return None if self._state in _COMMANDING else self.next_event()
         self._handled = command
         if kind is Noop:
             self.accept()
@@ -651,3 +655,7 @@ _REFUSE: dict[type[Command], Callable[[ServerProtocol, Any], Reply | None]] = {
     Starttls: ServerProtocol._refuse_starttls,
     Auth: ServerProtocol._refuse_auth,
 }
+
+
+def _parse_response(line: bytes) -> AuthResponse:
+    return AuthResponse.parse(line[:-2].decode("latin-1"))
