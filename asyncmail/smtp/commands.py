@@ -39,16 +39,18 @@ __all__ = [
     "UnknownCommand",
     "Vrfy",
     "parse_command",
+    "plain_command",
 ]
 
 _MECHANISM = re.compile(r"[A-Z0-9_-]{1,20}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HELLO_NAME = re.compile(r"[^\s\x00-\x20\x7f]+")
 
-# What most MAIL and RCPT are: nothing in them has to be looked at again.
+# What most lines of MAIL and RCPT are: nothing in them has to be looked at again.
 _PATH = rb"<(?![^>]{%d})(%b)>" % (MAX_MAILBOX + 1, MAILBOX_PATTERN.encode("ascii"))
 _match_plain = re.compile(
-    rb"(?i:RCPT TO:)%b|(?i:MAIL FROM:)%b(?: SIZE=([0-9]{1,20}))?(?: BODY=(7BIT|8BITMIME))?" % (_PATH, _PATH)
+    rb"(?:(?i:RCPT TO:)%b|(?i:MAIL FROM:)%b(?: SIZE=([0-9]{1,20}))?(?: BODY=(7BIT|8BITMIME))?)\r\n"
+    % (_PATH, _PATH)
 ).fullmatch
 _set = object.__setattr__
 
@@ -490,8 +492,23 @@ _COMMANDS: dict[str, type[Command]] = {
     )
 }
 _BARE: dict[bytes, Command] = {
-    command.verb.encode(): command for command in (Data(), Rset(), Quit(), Noop(), Starttls())
+    command.encode(): command for command in (Data(), Rset(), Quit(), Noop(), Starttls())
 }
+
+
+def plain_command(line: bytes) -> Command | None:
+    """Parse a line, CRLF included, as most are; None if it has to be looked at closely, see `parse_command`."""
+    plain = _match_plain(line)
+    if plain is None:
+        return _BARE.get(line)
+    recipient, sender, size, body = plain.groups()
+    if recipient is not None:
+        return Rcpt.for_path(recipient.decode("ascii"))
+    return Mail.for_path(
+        sender.decode("ascii"),
+        None if size is None else int(size),
+        None if body is None else BodyType(body.decode("ascii")),
+    )
 
 
 def parse_command(line: bytes) -> Command:
@@ -501,19 +518,6 @@ def parse_command(line: bytes) -> Command:
         UnknownCommand: no such verb.
         ValueError: the argument does not fit the verb, or the line holds control characters.
     """
-    bare = _BARE.get(line)
-    if bare is not None:
-        return bare
-    plain = _match_plain(line)
-    if plain is not None:
-        recipient, sender, size, body = plain.groups()
-        if recipient is not None:
-            return Rcpt.for_path(recipient.decode("ascii"))
-        return Mail.for_path(
-            sender.decode("ascii"),
-            None if size is None else int(size),
-            None if body is None else BodyType(body.decode("ascii")),
-        )
     text = line.decode().rstrip(" \t")
     if not text.isprintable() and _CONTROL.search(text):
         raise ValueError("a command line holds no control characters")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import (
     AuthenticationError,
@@ -29,6 +29,7 @@ from .commands import (
     Rset,
     Starttls,
     parse_command,
+    plain_command,
 )
 from .events import (
     AuthenticationReceived,
@@ -271,12 +272,14 @@ class ServerProtocol:
     def _take_line(self, line: bytes) -> ServerEvent | Signal | None:
         """Take a command; return None if no event tells of it, and another may follow."""
         state = self._state
-        if not line.endswith(b"\r\n"):
-            return self._reject_line(f"<a line of {len(line)} octets>", BARE_NEWLINE_IN_COMMAND)
-        try:
-            command = parse_command(line[:-2]) if state is not _AUTHENTICATING else _parse_response(line)
-        except (ValueError, MailError) as error:
-            return self._reject_line(*fault(line, error))
+        command = plain_command(line)
+        if command is None or state is _AUTHENTICATING:
+            if not line.endswith(b"\r\n"):
+                return self._reject_line(f"<a line of {len(line)} octets>", BARE_NEWLINE_IN_COMMAND)
+            try:
+                command = parse_command(line[:-2]) if state is not _AUTHENTICATING else _parse_response(line)
+            except (ValueError, MailError) as error:
+                return self._reject_line(*fault(line, error))
         if self.trace is not None:
             self.trace(Direction.RECEIVED, str(command))
         self._commands += 1
@@ -285,17 +288,16 @@ class ServerProtocol:
         kind = type(command)
         if kind not in SERVER_RECEIVES[state]:
             refusal: Reply | None = self._out_of_sequence(command)
-        elif (refuse := _REFUSE.get(kind)) is not None:
-            refusal = refuse(self, command)
         else:
-            refusal = None
-        if kind is Bdat:
-            return self._begin_chunk(cast("Bdat", command), refusal)
+            refuse = _REFUSE.get(kind)
+            refusal = None if refuse is None else refuse(self, command)
+        if refusal is None and kind in self._accepts:
+            self._accept(command)
+            return None if self._state in _COMMANDING else self.next_event()
+        if isinstance(command, Bdat):
+            return self._begin_chunk(command, refusal)
         if refusal is not None:
             return self._reject(str(command), refusal)
-        if kind in self._accepts:
-            self._accept(command, kind)
-            return None if self._state in _COMMANDING else self.next_event()
         self._handled = command
         if kind is Noop:
             self.accept()
@@ -534,12 +536,12 @@ class ServerProtocol:
         handled = self._handled
         if handled is None:
             raise LocalProtocolError("nothing waits for a reply")
-        if self._offer.lmtp:
-            while self.replies_due > 1:
-                self._answer(ACCEPTED[EndOfContent])
-        self._accept(handled, type(handled))
+        while self._replies_due > 1 and isinstance(handled, EndOfContent):  # in LMTP
+            self._answer(ACCEPTED[EndOfContent])
+        self._accept(handled)
 
-    def _accept(self, command: Command, kind: type[Command]) -> None:
+    def _accept(self, command: Command) -> None:
+        kind = type(command)
         usual = _USUAL.get(kind)
         if usual is None:
             reply = self._answer_to_hello(kind)
