@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import InputError, LocalProtocolError, MailError, SMTPReplyError
 from ..net import now
@@ -430,9 +430,9 @@ class _SMTPSession:
     def _current_transaction(self) -> ReceivedTransaction:
         transaction = self._transaction
         if transaction is None:
-            mail, recipients = self._protocol.envelope
-            transaction = ReceivedTransaction(session=self._info, mail=mail)
-            for rcpt in recipients:
+            mail, *rcpts = self._protocol.envelope
+            transaction = ReceivedTransaction(session=self._info, mail=cast("Mail", mail))
+            for rcpt in cast("list[Rcpt]", rcpts):
                 _take_parameters(transaction, rcpt)
                 transaction.recipients.append(rcpt.recipient)
             self._transaction = transaction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..errors import (
     AuthenticationError,
@@ -72,6 +72,8 @@ _END_OF_CONTENT = EndOfContent()
 _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
 _END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
+_ENVELOPE = (Rcpt, Mail)
+_ACCEPTABLE = {Mail, Rcpt, Data}
 _CONTENT_ENDED = ContentEnded()
 
 # Before Python 3.12 each look at a member of an Enum runs a function.
@@ -97,8 +99,9 @@ _USUAL: dict[type[Command], tuple[Reply, bytes, ServerState | None]] = {
     for kind, reply in ACCEPTED.items()
 }
 
-# States in which commands come one after the other.
-_COMMANDING = frozenset(SERVER_RECEIVES) - {ServerState.CONTENT, ServerState.AUTHENTICATION}
+_UNASKED = {
+    kind: (reply, octets, state) for kind, (reply, octets, state) in _USUAL.items() if state is not None
+}
 
 
 class ServerProtocol:
@@ -112,11 +115,11 @@ class ServerProtocol:
         offer: what clients may do.
         limits: what a client may send.
         trace: called with each line of the session, secrets replaced.
-        accepts: commands that nobody else has to agree to: where they are allowed they are accepted here, and no event
-            tells of them. What MAIL and RCPT said is in `envelope`. AUTH cannot be one.
+        accepts: which of MAIL, RCPT and DATA nobody else has to agree to: they are accepted here, where they are allowed,
+            and no event tells of them; see `envelope`.
 
     Raises:
-        LocalProtocolError: `accepts` holds AUTH.
+        LocalProtocolError: `accepts` holds another command.
 
     RFC 5321, RFC 2033, RFC 2920, RFC 3030, RFC 3207, RFC 4954
     """
@@ -129,8 +132,8 @@ class ServerProtocol:
         trace: Trace | None = None,
         accepts: frozenset[type[Command]] = frozenset(),
     ) -> None:
-        if not accepts.isdisjoint(_AUTHENTICATION):
-            raise LocalProtocolError("AUTH is accepted for its credentials, by whoever can check them")
+        if not accepts <= _ACCEPTABLE:
+            raise LocalProtocolError("only MAIL, RCPT and DATA can be accepted unasked")
         self.trace = trace
         self._accepts = accepts
         self._offer = offer or ServerOffer()
@@ -144,8 +147,7 @@ class ServerProtocol:
         self._state = ServerState.GREETING
         self._handled: Command | None = None  # waits for its reply
         self._replies_due = 1  # to the content; in LMTP one for each recipient
-        self._mail: Mail | None = None
-        self._recipients: list[Rcpt] = []
+        self._envelope: list[Mail | Rcpt] = []  # what was accepted in the transaction that is open
         self._unstuffer = DotUnstuffer()
         self._normalizer = NewlineNormalizer()
         self._content_octets = 0
@@ -190,13 +192,12 @@ class ServerProtocol:
     @property
     def in_transaction(self) -> bool:
         """Whether MAIL was accepted and the content not yet answered."""
-        return self._mail is not None
+        return bool(self._envelope)
 
     @property
-    def envelope(self) -> tuple[Mail, Sequence[Rcpt]]:
-        """What was accepted in the transaction that is open."""
-        assert self._mail is not None
-        return self._mail, self._recipients
+    def envelope(self) -> Sequence[Mail | Rcpt]:
+        """MAIL and then each RCPT that was accepted in the transaction that is open."""
+        return self._envelope
 
     @property
     def content_octets(self) -> int:
@@ -292,8 +293,7 @@ class ServerProtocol:
             refuse = _REFUSE.get(kind)
             refusal = None if refuse is None else refuse(self, command)
         if refusal is None and kind in self._accepts:
-            self._accept(command)
-            return None if self._state in _COMMANDING else self.next_event()
+            return self._accept_unasked(command)
         if isinstance(command, Bdat):
             return self._begin_chunk(command, refusal)
         if refusal is not None:
@@ -305,6 +305,16 @@ class ServerProtocol:
         if isinstance(command, _AUTHENTICATION):
             return self._authenticate(command)
         return CommandReceived(command)
+
+    def _accept_unasked(self, command: Command) -> ServerEvent | Signal | None:
+        reply, octets, self._state = _UNASKED[type(command)]
+        self._output.append(octets)
+        if self.trace is not None:
+            self._trace_reply(reply)
+        if isinstance(command, _ENVELOPE):
+            self._envelope.append(command)
+            return None
+        return self._read_content()
 
     def _refuse_hello(self, command: Ehlo | Helo | Lhlo) -> Reply | None:
         if isinstance(command, Lhlo) is self._offer.lmtp:
@@ -326,11 +336,11 @@ class ServerProtocol:
         return None
 
     def _refuse_rcpt(self, command: Rcpt) -> Reply | None:
-        if len(self._recipients) >= self._limits.recipients:
+        if len(self._envelope) > self._limits.recipients:
             return TOO_MANY_RECIPIENTS
         if command.parameters and (refusal := self._unknown_parameter(command)) is not None:
             return refusal
-        if not command.recipient.isascii() and not (self._mail and self._mail.smtputf8):
+        if not command.recipient.isascii() and not cast("Mail", self._envelope[0]).smtputf8:
             return NEEDS_SMTPUTF8
         return None
 
@@ -422,9 +432,9 @@ class ServerProtocol:
     def _read_content(self) -> ServerEvent | Signal:
         unstuffer = self._unstuffer
         while not unstuffer.finished:
-            if self._start == len(self._data):
-                return self._needs_data()
-            data, self._start = unstuffer.take(self._data, self._start)
+            data = b""
+            if self._start < len(self._data):
+                data, self._start = unstuffer.take(self._data, self._start)
             if data:
                 if (event := self._take_content(data)) is not None:
                     return event
@@ -447,7 +457,7 @@ class ServerProtocol:
             self.trace(Direction.RECEIVED, f"<{self._content_octets} octets of content>")
         self._normalizer = NewlineNormalizer()
         self._content_octets = 0
-        self._replies_due = len(self._recipients) if self._offer.lmtp and not one_reply else 1
+        self._replies_due = len(self._envelope) - 1 if self._offer.lmtp and not one_reply else 1
         self._handled = _END_OF_CONTENT
         refusal, self._refusal = self._refusal, None
         if refusal is None:
@@ -583,15 +593,12 @@ class ServerProtocol:
         if state is None or (self._state is _HELLO and isinstance(command, Rset)):
             return
         self._state = state
-        if isinstance(command, Rcpt):
-            self._recipients.append(command)
-        elif isinstance(command, Mail):
-            self._mail = command
+        if isinstance(command, _ENVELOPE):
+            self._envelope.append(command)
         elif isinstance(command, _END_TRANSACTION):
             if accepted and isinstance(command, EndOfContent):
                 self._errors = 0
-            self._mail = None
-            self._recipients = []
+            self._envelope = []
             self._forget_content()
         elif accepted and isinstance(command, _AUTHENTICATION):
             self._authenticated = True
