@@ -17,7 +17,7 @@ from .stream import ByteStream, patience_of
 from .tls import require_server_hostname, tls_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from contextvars import Context
 
     from .tls_engine import TLSEngine
@@ -313,33 +313,36 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         respond: Callable[[bytes], Sequence[bytes] | None],
         *,
         seconds: float | Callable[[], float] | None,
+        proceed: Callable[[], Awaitable[Sequence[bytes] | None]] | None = None,
     ) -> None:
         if self._receiver is not None:  # whose time limit must stay what it is
             raise BusyError("another task is receiving from this stream", cure="let one task receive")
         self._patience = patience_of(seconds)
-        is_over = False
-        while not is_over:
+        while True:
+            is_at_end = False
+            chunks: Sequence[bytes] | None
             if self._chunks or self._closed or self._gone or self._eof:
                 data = await self.receive()
+                is_at_end = not data
                 chunks = respond(data)
-                if chunks is None:
-                    return
-                if chunks:
-                    await self.send(chunks, deadline=self._loop.time() + self._patience())
-                if not data:
-                    raise ConnectionLost("the peer closed the connection")
-                continue
-            self._receive_deadline = self._loop.time() + self._patience()
-            if self._receive_deadline < self._timer_at:
-                self._set_timer(self._receive_deadline)
-            self._receiver = _Receiver(loop=self._loop)
-            self._respond = respond
-            try:
-                is_over = await self._receiver
-            finally:
-                self._receiver = self._respond = None
-            if self._writing_paused and not is_over:
-                await self.send([b""], deadline=self._loop.time() + self._patience())
+            else:
+                self._receive_deadline = self._loop.time() + self._patience()
+                if self._receive_deadline < self._timer_at:
+                    self._set_timer(self._receive_deadline)
+                self._receiver = _Receiver(loop=self._loop)
+                self._respond = respond
+                try:
+                    chunks = None if await self._receiver else ()
+                finally:
+                    self._receiver = self._respond = None
+            if chunks is None and proceed is not None:
+                chunks = await proceed()
+            if chunks is None:
+                return
+            if chunks or self._writing_paused:
+                await self.send(chunks or [b""], deadline=self._loop.time() + self._patience())
+            if is_at_end:
+                raise ConnectionLost("the peer closed the connection")
 
     def interrupt(self) -> None:
         if self._respond is not None and self._receiver is not None and not self._receiver.done():

@@ -12,7 +12,7 @@ from .clock import NEVER, now
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = ["ByteStream", "patience_of"]
 
@@ -74,6 +74,7 @@ class ByteStream(ABC):
         respond: Callable[[bytes], Sequence[bytes] | None],
         *,
         seconds: float | Callable[[], float] | None,
+        proceed: Callable[[], Awaitable[Sequence[bytes] | None]] | None = None,
     ) -> None:
         """Answer whatever comes with what `respond` returns for it, until it returns None.
 
@@ -85,6 +86,8 @@ class ByteStream(ABC):
                 not await, and what it raises ends the conversation.
             seconds: how long the peer may be silent, or not read: a number, or what is called for it each time; None
                 is for ever.
+            proceed: awaited when `respond` has returned None, in this task: it returns chunks to send and go on with,
+                or None for the end.
 
         Raises:
             ConnectionLost: as `receive` and `send` do, and if `respond` wants to go on at the end of the stream.
@@ -98,6 +101,8 @@ class ByteStream(ABC):
                 return
             self._listening = None
             chunks = respond(data)
+            if chunks is None and proceed is not None:
+                chunks = await proceed()
             if chunks is None:
                 return
             if chunks:

@@ -304,40 +304,47 @@ class _SMTPSession:
         self._protocol.send(reply or self._greeting)
 
     async def _converse(self) -> None:
+        """Answer what comes: right where it comes, and once a hook has to be awaited in this task."""
+        chunks = await self._proceed()
+        while chunks is not None:
+            if chunks:
+                await self._stream.send(chunks, deadline=now() + self._idle_seconds)
+            try:
+                await self._stream.converse(self._respond, seconds=self._patience, proceed=self._proceed)
+            except TimeoutError:
+                self._protocol.shut_down(_IDLE)
+                return
+            except BaseException:
+                if self._asked is not None:
+                    self._asked.close()  # else it would warn that nobody awaited it
+                raise
+            finally:
+                self._waiting = False
+            if self._protocol.state is not ServerState.HANDSHAKE:
+                return
+            await self._start_tls()
+            chunks = await self._proceed()
+
+    async def _proceed(self) -> list[bytes] | None:
+        """Await what a hook has to say, and react to what has come behind that.
+
+        Returns:
+            What to send and go on with; None if the session ends, or TLS starts.
+        """
+        self._waiting = False
         protocol = self._protocol
-        asked = self._react(protocol.next_event())
+        asked, self._asked = self._asked, None
         while True:
             if asked is not None:
                 await asked
-            elif self._is_idle:
-                if self._ending and not protocol.in_transaction:
-                    protocol.shut_down(_SHUTTING_DOWN)
-                    return
-                asked = await self._hear()
-                continue
-            elif protocol.state is ServerState.HANDSHAKE:
-                await self._start_tls()
-            else:
-                return
             asked = self._react(protocol.next_event())
-
-    async def _hear(self) -> Coroutine[object, object, None] | None:
-        """Answer what comes, right where it comes, until a hook has to be awaited or the session is to end."""
-        await self._flush()
-        self._waiting = True
-        try:
-            await self._stream.converse(self._respond, seconds=self._patience)
-        except TimeoutError:
-            self._protocol.shut_down(_IDLE)
-            self._is_idle = False
-        except BaseException:
-            if self._asked is not None:
-                self._asked.close()  # else it would warn that nobody awaited it
-            raise
-        finally:
-            self._waiting = False
-        asked, self._asked = self._asked, None
-        return asked
+            if asked is None:
+                break
+        if self._ending and self._is_idle and not protocol.in_transaction:
+            protocol.shut_down(_SHUTTING_DOWN)
+            return None
+        self._waiting = self._is_idle
+        return protocol.data_to_send() if self._is_idle else None
 
     def _patience(self) -> float:
         """Seconds for the client to go on: what comes octet by octet gets little more than what does not come."""

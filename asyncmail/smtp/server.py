@@ -115,8 +115,8 @@ class ServerProtocol:
         offer: what clients may do.
         limits: what a client may send.
         trace: called with each line of the session, secrets replaced.
-        accepts: which of MAIL, RCPT and DATA nobody else has to agree to: they are accepted here, where they are allowed,
-            and no event tells of them; see `envelope`.
+        accepts: which of MAIL, RCPT and DATA nobody else has to agree to: where they are allowed they are accepted
+            here, and no event tells of them; see `envelope`.
 
     Raises:
         LocalProtocolError: `accepts` holds another command.
@@ -253,6 +253,8 @@ class ServerProtocol:
     def _read_odd_line(self, end: int) -> ServerEvent | Signal | None:
         """Read what is not a whole line of usual length; `end` is 0 if there is none."""
         data, start = self._data, self._start
+        if start == len(data):
+            return self._needs_data()
         size = (end or len(data)) - start
         if self._skipping:
             self._skipping = not end
