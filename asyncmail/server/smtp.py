@@ -334,12 +334,10 @@ class _SMTPSession:
         self._waiting = False
         protocol = self._protocol
         asked, self._asked = self._asked, None
-        while True:
-            if asked is not None:
-                await asked
-            asked = self._react(protocol.next_event())
-            if asked is None:
-                break
+        if asked is not None:
+            await asked
+        while (asked := self._react(protocol.next_event())) is not None:
+            await asked
         if self._ending and self._is_idle and not protocol.in_transaction:
             protocol.shut_down(_SHUTTING_DOWN)
             return None

@@ -242,6 +242,8 @@ class ServerProtocol:
         event = None
         while event is None:
             start = self._start
+            if start == len(data):
+                return self._needs_data()
             end = data.find(b"\n", start) + 1
             if not end or end - start > longest or self._skipping:
                 event = self._read_odd_line(end)
@@ -253,8 +255,6 @@ class ServerProtocol:
     def _read_odd_line(self, end: int) -> ServerEvent | Signal | None:
         """Read what is not a whole line of usual length; `end` is 0 if there is none."""
         data, start = self._data, self._start
-        if start == len(data):
-            return self._needs_data()
         size = (end or len(data)) - start
         if self._skipping:
             self._skipping = not end
@@ -434,9 +434,9 @@ class ServerProtocol:
     def _read_content(self) -> ServerEvent | Signal:
         unstuffer = self._unstuffer
         while not unstuffer.finished:
-            data = b""
-            if self._start < len(self._data):
-                data, self._start = unstuffer.take(self._data, self._start)
+            if self._start == len(self._data):
+                return self._needs_data()
+            data, self._start = unstuffer.take(self._data, self._start)
             if data:
                 if (event := self._take_content(data)) is not None:
                     return event
