@@ -151,10 +151,11 @@ def server(
     offer: ServerOffer | None = None,
     limits: ServerLimits | None = None,
     trace: Trace | None = None,
+    accepts: frozenset[type[Command]] = frozenset(),
     hello: bytes = b"EHLO client.example\r\n",
 ) -> ServerProtocol:
     """A server to which the client has said EHLO, or `hello`."""
-    protocol = ServerProtocol(offer=offer, limits=limits, trace=trace)
+    protocol = ServerProtocol(offer=offer, limits=limits, trace=trace, accepts=accepts)
     protocol.send(Reply(220, "mx.example"))
     if hello:
         told(protocol, hello)

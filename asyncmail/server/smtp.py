@@ -68,6 +68,7 @@ _IDLE = Reply(421, "Nothing came for too long", "4.4.2")
 _LEAST_RATE = (
     50.0  # octets per second of content, in the long run; whoever is slower only keeps the session open
 )
+_GOODBYE_SECONDS = 1.0
 _NO_NAME = "not the name of a user: return the name, or None if the password is wrong"
 
 _ask = partial(ask, refusal=SMTPReplyError, failed=_LOCAL_ERROR)
@@ -313,6 +314,7 @@ class _SMTPSession:
                 await self._stream.converse(self._respond, seconds=self._patience, proceed=self._proceed)
             except TimeoutError:
                 self._protocol.shut_down(_IDLE)
+                await self._flush(_GOODBYE_SECONDS)  # it may be one that does not read
                 return
             except BaseException:
                 if self._asked is not None:
@@ -368,10 +370,10 @@ class _SMTPSession:
         self._stalled = None
         return None
 
-    async def _flush(self) -> None:
+    async def _flush(self, seconds: float | None = None) -> None:
         chunks = self._protocol.data_to_send()
         if chunks:
-            await self._stream.send(chunks, deadline=now() + self._idle_seconds)
+            await self._stream.send(chunks, deadline=now() + (seconds or self._idle_seconds))
 
     async def _start_tls(self) -> None:
         assert self._tls_context is not None  # else STARTTLS was not offered

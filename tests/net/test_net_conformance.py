@@ -410,6 +410,64 @@ async def test_a_conversation(client: ByteStream, server: ByteStream) -> None:
 
 
 @on_each_stream()
+async def test_a_conversation_that_proceeds_in_its_task(client: ByteStream, server: ByteStream) -> None:
+    """What one cannot answer without waiting is answered by another, until that ends it."""
+    heard: list[bytes] = []
+    answers: list[list[bytes] | None] = [[b"one", b"\n"], [], [b"three\n"], None]
+    tasks: list[int] = []
+
+    def respond(data: bytes) -> list[bytes] | None:
+        heard.append(data)
+        return [b"at once\n"] if data == b"now" else None
+
+    async def proceed() -> list[bytes] | None:
+        tasks.append(anyio.get_current_task().id)
+        await anyio.sleep(0.001)
+        return answers.pop(0)
+
+    async with anyio.create_task_group() as group:
+
+        async def serve() -> None:
+            tasks.append(anyio.get_current_task().id)
+            await server.converse(respond, seconds=20, proceed=proceed)
+            await server.send([b"bye\n"])
+
+        group.start_soon(serve)
+        for said, answer in (
+            (b"a", b"one\n"),
+            (b"now", b"at once\n"),
+            (b"b", b""),
+            (b"now", b"at once\n"),
+            (b"c", b"three\n"),
+            (b"d", b"bye\n"),
+        ):
+            await client.send([said])
+            if not answer:
+                await eventually(lambda: len(answers) == 2)
+            assert await receive_exactly(client, len(answer)) == answer
+    assert heard == [b"a", b"now", b"b", b"now", b"c", b"d"]
+    assert len(tasks) == 5 and len(set(tasks)) == 1
+
+
+@on_each_stream()
+async def test_a_conversation_that_would_proceed_behind_the_end(
+    client: ByteStream, server: ByteStream
+) -> None:
+    async def proceed() -> list[bytes] | None:
+        return [b"late"]
+
+    async with anyio.create_task_group() as group:
+
+        async def serve() -> None:
+            with pytest.raises(ConnectionLost):
+                await server.converse(lambda _: None, seconds=20, proceed=proceed)
+
+        group.start_soon(serve)
+        await anyio.sleep(0.01)
+        await client.aclose()
+
+
+@on_each_stream()
 async def test_a_conversation_with_a_peer_that_does_not_read(client: ByteStream, server: ByteStream) -> None:
     async with anyio.create_task_group() as group:
 

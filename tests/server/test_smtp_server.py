@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -628,6 +628,25 @@ async def test_silence() -> None:
             await client.say("half")
             assert (await client.line())[:3] == "421"
             assert await client.line() == "<end>"
+        await eventually(lambda: not server.connections)
+
+
+@on_each_runtime(runtimes=BOTH)
+async def test_content_that_drips_into_a_handler_that_streams() -> None:
+    """Whatever takes it, content that comes octet by octet has no more time than content that does not come."""
+
+    class Streaming(Keeper):
+        async def receive(self, transaction: ReceivedTransaction, chunk: bytes) -> None:
+            pass
+
+    async with SMTPServer(Streaming(), idle_seconds=0.2) as server, raw(server) as client:
+        assert await client.codes(*ENVELOPE, "DATA") == "250 250 354"
+        said = 0
+        with suppress(ConnectionLost):
+            for said in range(500):  # noqa: B007
+                await client.say(b"x")
+                await anyio.sleep(0.02)
+        assert said < 499
         await eventually(lambda: not server.connections)
 
 

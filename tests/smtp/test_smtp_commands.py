@@ -42,6 +42,7 @@ from asyncmail.smtp import (
     Vrfy,
     parse_command,
 )
+from asyncmail.smtp.commands import plain_command
 from smtp_talk import octet_by_octet, sent, server_in, told, yes
 
 S = ServerState
@@ -421,12 +422,50 @@ def test_common_arguments_are_parsed_as_all_others(
         assert type(command).parse(command.encode()[5:-2].decode()) == command
 
 
+@given(path=paths, parameters=parameters)
+@example(path=f"{'a' * 64}@{'b' * 62}.{'b' * 62}.{'b' * 63}", parameters=[])  # 254 octets
+@example(path=f"{'a' * 64}@{'b' * 62}.{'b' * 63}.{'b' * 63}", parameters=[])
+@example(path="a@b.example", parameters=["SIZE=10", "BODY=8BITMIME"])
+@pytest.mark.parametrize("start", ["MAIL FROM:", "RCPT TO:", "rcpt to:", "MAIL TO:"])
+def test_plain_lines_are_parsed_as_all_others(start: str, path: str, parameters: list[str]) -> None:
+    line = f"{start}<{path}>{''.join([f' {parameter}' for parameter in parameters])}".encode()
+    plain = plain_command(line + b"\r\n")
+    if plain is not None:
+        assert plain == parse_command(line)
+        assert replace(plain) == plain  # the constructor has no objections
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"MAIL FROM:<a.b@c-d.example>",
+        b"mail From:<a@b.example> SIZE=10 BODY=8BITMIME",
+        b"MAIL FROM:<a@b.example> BODY=7BIT",
+        b"RCPT TO:<a@b.example>",
+        b"DATA",
+        b"RSET",
+        b"QUIT",
+        b"NOOP",
+        b"STARTTLS",
+    ],
+)
+def test_what_is_plain(line: bytes) -> None:
+    assert plain_command(line + b"\r\n") == parse_command(line)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r", b" \r\n", b"\r\n\r\n", b"\n\r\n"])
+@pytest.mark.parametrize("line", [b"DATA", b"RCPT TO:<a@b.example>", b"MAIL FROM:<a@b.example> SIZE=1"])
+def test_a_plain_line_ends_in_crlf_and_nothing_else(line: bytes, end: bytes) -> None:
+    assert plain_command(line + end) is None
+
+
 def test_commands_of_one_line_do_not_share_their_parameters() -> None:
     line = b"RCPT TO:<a@b.example>"
-    one, other = parse_command(line), parse_command(line)
-    assert isinstance(one, Rcpt) and isinstance(other, Rcpt)
-    one.parameters["NOTIFY"] = "NEVER"
-    assert not other.parameters
+    for parse in (parse_command, lambda line: plain_command(line + b"\r\n")):
+        one, other = parse(line), parse(line)
+        assert isinstance(one, Rcpt) and isinstance(other, Rcpt)
+        one.parameters["NOTIFY"] = "NEVER"
+        assert not other.parameters
 
 
 def test_equal_arguments_of_other_types_do_not_stand_for_each_other() -> None:
