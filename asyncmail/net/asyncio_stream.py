@@ -313,7 +313,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
         respond: Callable[[bytes], Sequence[bytes] | None],
         *,
         seconds: float | Callable[[], float] | None,
-        proceed: Callable[[], Awaitable[Sequence[bytes] | None]] | None = None,
+        proceed: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         if self._receiver is not None:  # whose time limit must stay what it is
             raise BusyError("another task is receiving from this stream", cure="let one task receive")
@@ -335,9 +335,7 @@ class AsyncioStream(asyncio.BufferedProtocol, ByteStream):
                     chunks = None if await self._receiver else ()
                 finally:
                     self._receiver = self._respond = None
-            if chunks is None and proceed is not None:
-                chunks = await proceed()
-            if chunks is None:
+            if chunks is None and (proceed is None or not await proceed()):
                 return
             if chunks or self._writing_paused:
                 await self.send(chunks or [b""], deadline=self._loop.time() + self._patience())

@@ -74,7 +74,7 @@ class ByteStream(ABC):
         respond: Callable[[bytes], Sequence[bytes] | None],
         *,
         seconds: float | Callable[[], float] | None,
-        proceed: Callable[[], Awaitable[Sequence[bytes] | None]] | None = None,
+        proceed: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """Answer whatever comes with what `respond` returns for it, until it returns None.
 
@@ -86,8 +86,7 @@ class ByteStream(ABC):
                 not await, and what it raises ends the conversation.
             seconds: how long the peer may be silent, or not read: a number, or what is called for it each time; None
                 is for ever.
-            proceed: awaited when `respond` has returned None, in this task: it returns chunks to send and go on with,
-                or None for the end.
+            proceed: awaited when `respond` has returned None, in this task: returns whether the conversation goes on.
 
         Raises:
             ConnectionLost: as `receive` and `send` do, and if `respond` wants to go on at the end of the stream.
@@ -101,9 +100,7 @@ class ByteStream(ABC):
                 return
             self._listening = None
             chunks = respond(data)
-            if chunks is None and proceed is not None:
-                chunks = await proceed()
-            if chunks is None:
+            if chunks is None and (proceed is None or not await proceed()):
                 return
             if chunks:
                 await self.send(chunks, deadline=now() + patience())

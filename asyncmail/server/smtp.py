@@ -306,10 +306,7 @@ class _SMTPSession:
 
     async def _converse(self) -> None:
         """Answer what comes: right where it comes, and once a hook has to be awaited in this task."""
-        chunks = await self._proceed()
-        while chunks is not None:
-            if chunks:
-                await self._stream.send(chunks, deadline=now() + self._idle_seconds)
+        while await self._proceed():
             try:
                 await self._stream.converse(self._respond, seconds=self._patience, proceed=self._proceed)
             except TimeoutError:
@@ -325,13 +322,12 @@ class _SMTPSession:
             if self._protocol.state is not ServerState.HANDSHAKE:
                 return
             await self._start_tls()
-            chunks = await self._proceed()
 
-    async def _proceed(self) -> list[bytes] | None:
+    async def _proceed(self) -> bool:
         """Await what a hook has to say, and react to what has come behind that.
 
         Returns:
-            What to send and go on with; None if the session ends, or TLS starts.
+            Whether it is the client's turn: the session does not end, and TLS does not start.
         """
         self._waiting = False
         protocol = self._protocol
@@ -340,11 +336,14 @@ class _SMTPSession:
             await asked
         while (asked := self._react(protocol.next_event())) is not None:
             await asked
-        if self._ending and self._is_idle and not protocol.in_transaction:
+        if not self._is_idle:
+            return False
+        await self._flush()
+        if self._ending and not protocol.in_transaction:
             protocol.shut_down(_SHUTTING_DOWN)
-            return None
-        self._waiting = self._is_idle
-        return protocol.data_to_send() if self._is_idle else None
+            return False
+        self._waiting = True
+        return True
 
     def _patience(self) -> float:
         """Seconds for the client to go on: what comes octet by octet gets little more than what does not come."""

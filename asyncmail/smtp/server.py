@@ -73,7 +73,6 @@ _HELLOS = (Ehlo, Helo, Lhlo)
 _AUTHENTICATION = (Auth, AuthResponse)
 _END_TRANSACTION = (EndOfContent, Rset, Ehlo, Helo, Lhlo)
 _ENVELOPE = (Rcpt, Mail)
-_ACCEPTABLE = {Mail, Rcpt, Data}
 _CONTENT_ENDED = ContentEnded()
 
 # Before Python 3.12 each look at a member of an Enum runs a function.
@@ -98,9 +97,11 @@ _USUAL: dict[type[Command], tuple[Reply, bytes, ServerState | None]] = {
     kind: (reply, reply.encode(), SERVER_ANSWERS.get((kind, _class_of(reply))))
     for kind, reply in ACCEPTED.items()
 }
-
-_UNASKED = {
-    kind: (reply, octets, state) for kind, (reply, octets, state) in _USUAL.items() if state is not None
+# The same of those that can be accepted without asking anybody.
+_UNASKED: dict[type[Command], tuple[Reply, bytes, ServerState]] = {
+    kind: (reply, octets, state)
+    for kind, (reply, octets, state) in _USUAL.items()
+    if state is not None and kind in (Mail, Rcpt, Data)
 }
 
 
@@ -132,7 +133,7 @@ class ServerProtocol:
         trace: Trace | None = None,
         accepts: frozenset[type[Command]] = frozenset(),
     ) -> None:
-        if not accepts <= _ACCEPTABLE:
+        if not accepts <= _UNASKED.keys():
             raise LocalProtocolError("only MAIL, RCPT and DATA can be accepted unasked")
         self.trace = trace
         self._accepts = accepts
@@ -222,7 +223,7 @@ class ServerProtocol:
         self._at_eof = True
 
     def next_event(self) -> ServerEvent | Signal:
-        """Return what the client did next, as far as it can be told: one command at most. Raises nothing."""
+        """Return what the client did next, as far as it can be told: one event, of one command. Raises nothing."""
         if self._handled is not None:
             return _PAUSED
         if self._chunk is not None:

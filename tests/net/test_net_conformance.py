@@ -411,19 +411,22 @@ async def test_a_conversation(client: ByteStream, server: ByteStream) -> None:
 
 @on_each_stream()
 async def test_a_conversation_that_proceeds_in_its_task(client: ByteStream, server: ByteStream) -> None:
-    """What one cannot answer without waiting is answered by another, until that ends it."""
+    """What cannot be answered without waiting is answered there, until that ends it."""
     heard: list[bytes] = []
-    answers: list[list[bytes] | None] = [[b"one", b"\n"], [], [b"three\n"], None]
+    answers = [b"one\n", b"", b"three\n", b"four\n"]
     tasks: list[int] = []
 
     def respond(data: bytes) -> list[bytes] | None:
         heard.append(data)
         return [b"at once\n"] if data == b"now" else None
 
-    async def proceed() -> list[bytes] | None:
+    async def proceed() -> bool:
         tasks.append(anyio.get_current_task().id)
         await anyio.sleep(0.001)
-        return answers.pop(0)
+        answer = answers.pop(0)
+        if answer:
+            await server.send([answer])
+        return bool(answers)
 
     async with anyio.create_task_group() as group:
 
@@ -439,7 +442,7 @@ async def test_a_conversation_that_proceeds_in_its_task(client: ByteStream, serv
             (b"b", b""),
             (b"now", b"at once\n"),
             (b"c", b"three\n"),
-            (b"d", b"bye\n"),
+            (b"d", b"four\nbye\n"),
         ):
             await client.send([said])
             if not answer:
@@ -453,8 +456,8 @@ async def test_a_conversation_that_proceeds_in_its_task(client: ByteStream, serv
 async def test_a_conversation_that_would_proceed_behind_the_end(
     client: ByteStream, server: ByteStream
 ) -> None:
-    async def proceed() -> list[bytes] | None:
-        return [b"late"]
+    async def proceed() -> bool:
+        return True
 
     async with anyio.create_task_group() as group:
 
