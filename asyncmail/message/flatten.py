@@ -12,6 +12,7 @@ from email.headerregistry import AddressHeader, Group, ParameterizedMIMEHeader, 
 from email.message import Message
 from email.parser import HeaderParser
 from email.policy import SMTP, EmailPolicy, compat32
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..address import check_forward_path
@@ -30,6 +31,7 @@ from .headers import encode_mailbox, encode_phrase, encode_text, fold
 from .identity import ascii_domain, make_message_id, now_field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from email.headerregistry import BaseHeader
 
 __all__ = ["Prepared", "flatten", "header_end", "prepare", "write"]
@@ -70,6 +72,10 @@ class Prepared(NamedTuple):
         return found[1].decode("ascii", "replace") if found else ""
 
 
+# Half the time of calling the class.
+_prepared: Callable[[tuple[Envelope, bytes, bool, bool, str]], Prepared] = partial(tuple.__new__, Prepared)
+
+
 def prepare(
     message: Parcel | MessageLike | bytes,
     sender: AddressLike | None = None,
@@ -102,7 +108,7 @@ def prepare(
         envelope = envelope_from_headers(header, sender=sender, recipients=recipients)
     needs_8bit = not octets.isascii()
     needs_smtputf8 = envelope.needs_smtputf8 or (needs_8bit and _has_utf8_header(octets))
-    return Prepared(envelope, octets, needs_8bit, needs_smtputf8, tag)
+    return _prepared((envelope, octets, needs_8bit, needs_smtputf8, tag))
 
 
 def flatten(message: MessageLike | bytes) -> bytes:
