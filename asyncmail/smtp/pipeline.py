@@ -33,7 +33,7 @@ _DATA = Data()
 _RSET = Rset()
 _ACCEPTED = Status.ACCEPTED
 _CONTENT = Stage.CONTENT
-# Half the time of calling the class.
+# Two thirds of the time of calling the class.
 _recipient_outcome: Callable[[tuple[str, Status, Reply | None, Stage]], RecipientOutcome] = partial(
     tuple.__new__, RecipientOutcome
 )
