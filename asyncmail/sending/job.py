@@ -26,7 +26,7 @@ class Job(Transaction):
         index: position in the input of `send_many`.
     """
 
-    __slots__ = ("_finish", "_split", "attempts", "detours", "is_withdrawn")
+    __slots__ = ("_finish", "_split", "attempts", "begun_at", "detours", "is_withdrawn")
 
     def __init__(
         self, prepared: Prepared, finish: Callable[[Job, Outcome | MailError], None], index: int | None = None
@@ -46,6 +46,7 @@ class Job(Transaction):
         self.attempts: int = 0
         self.detours: int = 0  # how often a session ended at it that had been of use
         self.is_withdrawn: bool = False
+        self.begun_at: float = 0.0  # when its transaction was; by the clock of the event loop
         self._split: Split | None = None  # of the recipients, where there are several
 
     def limit(self, extensions: Extensions) -> None:

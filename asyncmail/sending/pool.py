@@ -13,7 +13,8 @@ from .allowance import Allowance
 from .job import undelivered
 from .pacing import Pace
 from .waiting import WaitingJobs
-from .worker import FIRST_WINDOW, Worker
+from .window import FIRST_WINDOW
+from .worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,8 @@ class PoolLimits:
     """How a `Mailer` uses its server.
 
     Args:
-        window: messages on one connection that may be without an answer, where the server offers CHUNKING.
+        window: messages on one connection that may be without an answer at most, where the server offers CHUNKING; as
+            many are as keep the server busy.
         window_octets: the same in octets of content.
         messages_per_connection: after so many a connection is closed; None for no such limit. What the server says
             itself (LIMITS MAILMAX, RFC 9422 §4.1) holds in any case.

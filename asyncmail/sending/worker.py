@@ -12,20 +12,18 @@ from ..client.smtp import SMTPClient, fit
 from ..errors import ClosedError, ConnectionLost, MailError, MessageError
 from ..net import NEVER, BackgroundTask, Waiter, now, spawn
 from ..smtp import Pipeline
+from .window import FIRST_WINDOW, Window
 
 if TYPE_CHECKING:
     from ..smtp import Outcome, Reply
     from .job import Job
     from .pool import Pool
 
-__all__ = ["FIRST_WINDOW", "Worker"]
+__all__ = ["Worker"]
 
 # Exim drops a session at the eleventh RSET that does not follow a message (smtp_accept_max_nonmail), and with it what
 # has been written behind: nobody would know what became of that.
 _EXIM_REFUSALS = 10
-# Messages that a new connection takes at first. As many more are added as it answers, up to the window: what waits
-# is shared among connections, and what one may leave in doubt when it breaks is little until it has shown its worth.
-FIRST_WINDOW = 4
 # Sessions of use that may end at a message without it being to blame: each could have reached its limit of messages.
 _MOST_DETOURS = 10
 
@@ -45,6 +43,7 @@ class Worker:
         self._pause = pause
         self._pipeline: Pipeline[Job] | None = None
         self._left: float = math.inf  # messages that it may still take
+        self._window = Window(pool.limits.window)
         self._ends_at = NEVER
         self._has_answers = False
         self.failures_before: int = pool.failures
@@ -144,8 +143,7 @@ class Worker:
         limits = self._pool.limits
         pipeline = self._pipeline = Pipeline(
             self._client.protocol,
-            window=limits.window,
-            first_window=FIRST_WINDOW,
+            window=self._window.size,
             window_octets=limits.window_octets,
             chunking=limits.chunking,
             refusals=_EXIM_REFUSALS if "Exim" in str(self._client.greeting) else None,
@@ -165,7 +163,7 @@ class Worker:
     async def _has_work(self, pipeline: Pipeline[Job]) -> bool:
         """Wait until there is something to send; False once the session is to end."""
         pool = self._pool
-        while not self._fill(pipeline):
+        while not self._fill(pipeline, now()):
             if pipeline.is_closing or not self._left or (pool.is_closing and not pool.has_jobs):
                 return False
             pool.idle(self)
@@ -182,13 +180,14 @@ class Worker:
 
     def _go_on(self, pipeline: Pipeline[Job]) -> bool:
         """Deliver what is decided, and submit more; False when there is nothing left to do."""
+        time = now()
         if pipeline.outcomes:
-            self._deliver(pipeline)
+            self._deliver(pipeline, time)
         if pipeline.complaint is not None:
             self._heed(pipeline, pipeline.complaint)
-        if now() >= self._ends_at:
+        if time >= self._ends_at:
             self._left = 0
-        return self._fill(pipeline)
+        return self._fill(pipeline, time)
 
     def _heed(self, pipeline: Pipeline[Job], complaint: Reply) -> None:
         """Pass on a complaint of too much."""
@@ -198,7 +197,7 @@ class Worker:
             self.retire()
         self._pool.complained(self, was_of_use=self._has_answers or not is_goodbye)
 
-    def _fill(self, pipeline: Pipeline[Job]) -> bool:
+    def _fill(self, pipeline: Pipeline[Job], time: float) -> bool:
         pool = self._pool
         extensions = self._client.extensions
         while self._left and pipeline.has_room and (job := pool.take_job()) is not None:
@@ -212,11 +211,15 @@ class Worker:
                 job.finish(MessageError(f"it cannot be encoded: {error!r}"))
                 continue
             self._left -= 1
+            job.begun_at = time
             pipeline.begin(job)
         return len(pipeline) > 0
 
-    def _deliver(self, pipeline: Pipeline[Job]) -> None:
+    def _deliver(self, pipeline: Pipeline[Job], time: float) -> None:
         outcomes, pipeline.outcomes = pipeline.outcomes, []
+        window = self._window
+        window.answered(len(outcomes), time - outcomes[-1][0].begun_at)
+        pipeline.window = window.size
         self._hand_over(outcomes)
         self._has_answers = True
         self._pool.answered(len(outcomes))
@@ -228,7 +231,7 @@ class Worker:
 
     def _give_back(self, pipeline: Pipeline[Job], error: MailError) -> None:
         if pipeline.outcomes:
-            self._deliver(pipeline)
+            self._deliver(pipeline, now())
         if pipeline.complaint is not None:
             self._heed(pipeline, pipeline.complaint)
         self._client.abandon(pipeline, error)

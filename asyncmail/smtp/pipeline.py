@@ -6,6 +6,7 @@ transactions follow each other without waiting (RFC 2920 §3.1, RFC 3030). Witho
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -274,7 +275,6 @@ class Pipeline(Generic[TransactionT]):
     Args:
         protocol: greeted, and in a state in which MAIL is legal.
         window: transactions that may be without answer at the same time.
-        first_window: the same at first; for each message that is answered, one more, up to `window`.
         window_octets: content that may be without answer at the same time, in octets.
         chunking: use BDAT where the server offers it.
         piece_octets: content that is added to the output at a time behind DATA, in octets; what is left follows with
@@ -288,7 +288,6 @@ class Pipeline(Generic[TransactionT]):
         protocol: ClientProtocol,
         *,
         window: int = 64,
-        first_window: int | None = None,
         window_octets: int = 1_048_576,
         chunking: bool = True,
         piece_octets: int = 1_048_576,
@@ -306,8 +305,9 @@ class Pipeline(Generic[TransactionT]):
         extensions = protocol.extensions
         self._offers_size = "SIZE" in extensions
         self._chunking = chunking and "CHUNKING" in extensions
-        self._most = window if refusals is None else min(window, refusals)  # that the window may come to
-        self._window = self._most if first_window is None else min(self._most, first_window)
+        self.window: int = window
+        """The argument; it may be changed at any time."""
+        self._most: float = math.inf if refusals is None else refusals  # without answer, for other reasons
         self._refusals_left = refusals
         self._window_octets = window_octets
         self._piece_octets = piece_octets
@@ -342,7 +342,8 @@ class Pipeline(Generic[TransactionT]):
     def _fits(self) -> bool:
         unanswered = self._unanswered
         return not unanswered or (
-            len(unanswered) < self._window
+            len(unanswered) < self.window
+            and len(unanswered) < self._most
             and self._octets < self._window_octets
             and self._recipients < _MAX_IN_FLIGHT
         )
@@ -524,15 +525,13 @@ class Pipeline(Generic[TransactionT]):
         self._recipients -= len(transaction.recipients)
         if not transaction._is_plain and self._is_to_be_sent_again(transaction):
             return
-        if self._window < self._most:
-            self._window += 1
         self.outcomes.append((transaction, transaction._outcome()))
 
     def _is_to_be_sent_again(self, transaction: TransactionT) -> bool:
         """Put aside what came to nothing for no reason of its own, and note what a refusal says of the session."""
         if transaction._came_too_early:
             self._cautious = True
-            self._window = self._most = 1
+            self._most = 1
             self._queue.appendleft(transaction)
             return True
         if self.goodbye is not None and transaction._was_cut_off:
@@ -541,7 +540,6 @@ class Pipeline(Generic[TransactionT]):
         if self._refusals_left is not None and not transaction._accepted:
             self._refusals_left -= 1
             self._most = min(self._most, self._refusals_left)
-            self._window = min(self._window, self._most)
             self.is_closing = self.is_closing or not self._refusals_left
         return False
 

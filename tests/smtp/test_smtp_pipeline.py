@@ -365,13 +365,14 @@ def test_the_window() -> None:
         assert found.has_room is (name == "a")
 
 
-def test_a_window_that_opens() -> None:
+def test_a_window_that_changes() -> None:
     client = session("PIPELINING CHUNKING")
-    found = Pipeline(client, window=3, first_window=1)
+    found = Pipeline(client, window=1)
     for name in "abcdef":
         found.submit(message(name))
     write(found, client)
-    for unanswered in (2, 3, 3, 2):
+    for window, unanswered in ((2, 2), (4, 4), (1, 3), (1, 2), (1, 1)):
+        found.window = window
         hear(found, client, OK * (3 if not found.outcomes else 4))
         assert repr(found).endswith(f" {unanswered} unanswered>")
 
