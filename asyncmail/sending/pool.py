@@ -48,7 +48,8 @@ class PoolLimits:
         messages_per_second: over all connections together; None for no such limit.
         messages_per_minute: the same; the tighter of both holds.
         burst: messages that may begin at once after a pause, where there is such a limit. With 1 no two are closer
-            than the rate says, and what a timer is late is lost, a sixth at 200 messages per second; more make up for it.
+            than the rate says, and what a timer is late is lost: a sixth at 200 messages per second. More make up for
+            it.
     """
 
     window: int = 64
