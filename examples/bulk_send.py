@@ -28,7 +28,7 @@ def parcels(path):
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             bounces = verp(f"bounces@{DOMAIN}", row["email"])
-            yield TEMPLATE.render(row, to=row["email"], sender=bounces, tag=row["email"])
+            yield TEMPLATE.render(row, to=[row["email"]], sender=bounces, tag=row["email"])
 
 
 async def send(server, path, key):

@@ -29,13 +29,15 @@ TEMPLATE = asyncmail.Template(
 
 @asynccontextmanager
 async def lifespan(app):
-    async with asyncmail.Mailer(os.environ["MAIL_SERVER"], connections=2, timeouts=20.0) as app.state.mailer:
+    async with asyncmail.Mailer(os.environ["MAIL_SERVER"], connections=2, timeouts=10) as app.state.mailer:
         yield
 
 
 async def reset_password(request):
     try:
-        parcel = TEMPLATE.render({"token": secrets.token_urlsafe()}, to=request.query_params.get("to", ""))
+        # In a list each item is one address; a text may hold several, and a stranger's would go to him too.
+        to = [request.query_params.get("to", "")]
+        parcel = TEMPLATE.render({"token": secrets.token_urlsafe()}, to=to)
         outcome = await request.app.state.mailer.send(parcel)
         outcome.raise_for_refusals()
     except asyncmail.InputError as error:

@@ -68,9 +68,14 @@ async def test_web_service(recorder, monkeypatch):
     ):
         answers = [
             (await client.post("/reset", params={"to": to})).status_code
-            for to in ("ann@example.com", "no address", "refused@example.com")
+            for to in (
+                *("ann@example.com", "no address", "refused@example.com"),
+                *("ann@example.com, eve@example.com", "Us: ann@example.com, eve@example.com;"),
+            )
         ]
-    assert answers == [200, 400, 502]
+        answers.append((await client.post("/reset")).status_code)
+    assert answers == [200, 400, 502, 400, 400, 400]
+    assert [each.recipients for each in recorder.received] == [["ann@example.com"]]
     assert b"https://example.com/reset/" in recorder.received[0].content
 
 

@@ -106,8 +106,8 @@ async def test_web_service(servers):
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
-        for nobody in ({}, {"to": "nobody"}):
-            response = await client.post("/reset", params=nobody)
+        for not_one in ({}, {"to": "nobody"}, {"to": "ann@example.com, eve@example.com"}):
+            response = await client.post("/reset", params=not_one)
             assert response.status_code == 400
         response = await client.post("/reset", params={"to": "ann@example.com"})
     assert response.json() == {"ann@example.com": "accepted"}

@@ -52,7 +52,8 @@ def compose(
 
     Args:
         sender: for From; also the reverse-path, unless sending overrides it.
-        to: for To: one address or several, each an address, `A Name <a@example.com>` or an address object.
+        to: for To: one address or several, each an address, `A Name <a@example.com>` or an address object. A `str`
+            may hold several, an item of a list may not: pass `[to]` if `to` comes from somebody else.
         cc: for Cc.
         bcc: for Bcc: recipients that the message as sent does not name.
         reply_to: for Reply-To.

@@ -176,7 +176,8 @@ class Template:
         Args:
             fields: a value for each name in `Template.fields`; more are allowed. A value that is not a `str` is
                 made one.
-            to: for To, in place of what the template has there.
+            to: for To, in place of what the template has there. As for `compose`, a `str` may hold several
+                addresses: pass `[to]` if `to` comes from somebody else.
             sender: the reverse-path, such as one made by `verp`; by default the address in Sender or From.
             date: for Date; now if it is None.
             message_id: for Message-ID, with angle brackets, so that a message that is rendered again is known to be
