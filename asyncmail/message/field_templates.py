@@ -88,8 +88,13 @@ class UriField:
             if index % 2:
                 is_whole = pieces[index - 1].endswith("<") and pieces[index + 1].startswith(">")
                 self._parts.append((language.compile(piece), is_whole))
-            else:
+            elif piece.isascii():
                 self._parts.append(piece)
+            else:
+                raise TemplateError(
+                    f"the header field {name} holds {quoted(piece)}, which is not ASCII",
+                    cure="percent-encode what a URI cannot hold",
+                )
         self.names: tuple[str, ...] = _names([part[0] for part in self._parts if not isinstance(part, str)])
 
     def __call__(self, fields: Mapping[str, object]) -> bytes:

@@ -359,8 +359,7 @@ def _header_sources(message: EmailMessage, given: Mapping[str, str | Sequence[st
     found: list[tuple[str, str]] = []
     for name, value in message.raw_items():
         if not _DROPPED.fullmatch(name) and name.lower() not in replaced:
-            text = str(value) if isinstance(value, BaseHeader) else unfold(value)
-            found.append((name, text))
+            found.append((name, str(value) if isinstance(value, BaseHeader) else _unfolded(name, value)))
     for name, values in given.items():
         found += [(name, value) for value in ((values,) if isinstance(values, str) else values)]
     addresses: dict[str, str] = {}
@@ -372,6 +371,17 @@ def _header_sources(message: EmailMessage, given: Mapping[str, str | Sequence[st
             name = name.title()
             addresses[name] = f"{addresses[name]}, {text}" if name in addresses else text
     return [*addresses.items(), *others]
+
+
+def _unfolded(name: str, value: str) -> str:
+    try:
+        value.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError as error:
+        raise TemplateError(
+            f"the template's header field {name} is not UTF-8: {printable(error)}",
+            cure="save the message in UTF-8",
+        ) from error
+    return unfold(value)
 
 
 def _address_source(addresses: Addresses) -> str:

@@ -413,6 +413,12 @@ def test_what_may_be_meant_as_text(bulk: Setting, receiver: Receiver, text: str,
     assert len(receiver.received) == 20
 
 
+@pytest.mark.parametrize("old", ["Number", "News", "Dear"])
+def test_a_template_in_another_charset(bulk: Setting, receiver: Receiver, old: str) -> None:
+    bulk.template.write_bytes(TEMPLATE.replace(old, "Gr\xfc\xdfe").encode("latin-1"))
+    check_refusal(bulk(), receiver, "error: input: ", "save the message in UTF-8")
+
+
 def test_files_that_are_not_there(bulk: Setting, receiver: Receiver) -> None:
     bulk.template.unlink()
     check_refusal(bulk(), receiver, "the template", "news.eml cannot be read: No such file", "check the path")

@@ -664,3 +664,27 @@ def test_rendered_octets_are_those_of_flatten() -> None:
 def test_a_line_of_the_header_that_is_no_field(source: bytes, line: str) -> None:
     with pytest.raises(TemplateError, match=f"is no field: '{line}'"):
         Template(source)
+
+
+def test_a_uri_that_is_not_ascii() -> None:
+    with pytest.raises(TemplateError, match="List-Help holds .*, which is not ASCII"):
+        template(headers={"List-Help": "<https://example.com/gr\xfc\xdfe>"})
+
+
+@pytest.mark.parametrize("name", ["Subject", "From", "X-Foo"])
+def test_a_header_that_is_not_utf8(name: str) -> None:
+    octets = (
+        b"%b: Gr\xfc\xdfe <a@example.com>\nSender: Gr\xc3\xbc\xc3\x9fe <a@example.com>\n\nx" % name.encode()
+    )
+    for source in (octets, message_from_bytes(octets, policy=default), message_from_bytes(octets)):
+        with pytest.raises(TemplateError, match=f"the template's header field {name} is not UTF-8") as caught:
+            Template(source)
+        assert caught.value.cure == "save the message in UTF-8"
+    kept = {} if name == "From" else {"sender": "a@example.com"}
+    replaced = Template(octets, headers={name: "Gr\xfc\xdfe <a@example.com>"}, to="b@example.com", **kept)  # type: ignore[arg-type]
+    assert parse(replaced.render({}))[name] == "Gr\xfc\xdfe <a@example.com>"
+
+
+def test_fields_that_are_not_taken_over_may_be_anything() -> None:
+    octets = b"From: a@example.com\nReceived: \xff\n\nx"
+    assert "Received" not in parse(Template(octets).render({}, to="b@example.com"))
