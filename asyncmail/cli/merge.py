@@ -59,6 +59,8 @@ class Merge:
             attachments=attachments,
             engine=engine,
         )
+        optional = {*self._template.optional_fields, recipients.to_column}
+        self._wanted = [name for name in self._template.fields if name not in optional]
         recipients.require(
             self._template.fields, "add such columns, or double the braces that are meant as text"
         )
@@ -79,7 +81,7 @@ class Merge:
         if not row.fields[to_column]:
             raise InputError(f"nothing in column {quoted(to_column)}", cure="write an address there")
         address = self.recipients.address_of(row)
-        empty = [name for name in self._template.fields if not row.fields[name] and name != to_column]
+        empty = [name for name in self._wanted if not row.fields[name]]
         if empty and not self._allow_empty:
             raise InputError(
                 f"nothing in column {', '.join(map(quoted, empty))}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import MissingExtra, TemplateError, printable, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import jinja2
 
@@ -38,6 +38,10 @@ class Text(ABC):
 
 class Language(ABC):
     """What a placeholder looks like and does."""
+
+    def __init__(self) -> None:
+        self.wanted: set[str] = set()
+        """The fields that what was compiled uses without having tested them."""
 
     @abstractmethod
     def compile(self, source: str, *, escape_html: bool = False) -> Text:
@@ -98,6 +102,7 @@ class BraceLanguage(Language):
     def compile(self, source: str, *, escape_html: bool = False) -> Text:
         pieces = self.split(source)
         pieces[1::2] = [piece[1:-1] for piece in pieces[1::2]]
+        self.wanted.update(pieces[1::2])
         return _BraceText(pieces, escape_html)
 
     def split(self, source: str) -> list[str]:
@@ -158,6 +163,7 @@ class JinjaLanguage(Language):
     """Jinja2; HTML parts are escaped automatically, and a missing variable is an error."""
 
     def __init__(self) -> None:
+        super().__init__()
         try:
             import jinja2
         except ImportError:
@@ -173,7 +179,9 @@ class JinjaLanguage(Language):
 
         environment = self._escaping if escape_html else self._environment
         try:
-            names = jinja2.meta.find_undeclared_variables(environment.parse(source))
+            tree = environment.parse(source)
+            self.wanted.update(_wanted(tree, frozenset()))
+            names = jinja2.meta.find_undeclared_variables(tree)
             return _JinjaText(source, environment.from_string(source), tuple(sorted(names)))
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(
@@ -187,6 +195,20 @@ class JinjaLanguage(Language):
                 "statements and comments have no place in an address or URL field", cure="use {{ … }} there"
             )
         return _JINJA_EXPRESSION.split(source)
+
+
+def _wanted(node: jinja2.nodes.Node, tested: frozenset[str]) -> Iterator[str]:
+    """The names that are used, but for conditions and what depends on one with that name in it."""
+    from jinja2 import nodes
+
+    if isinstance(node, nodes.Name) and node.name not in tested:
+        yield node.name
+    condition = {nodes.If: "test", nodes.CondExpr: "test", nodes.Or: "left"}.get(type(node), "")
+    if condition:
+        test = getattr(node, condition)
+        tested |= {each.name for each in (test, *test.find_all(nodes.Name)) if isinstance(each, nodes.Name)}
+    for child in node.iter_child_nodes(exclude=(condition,)):
+        yield from _wanted(child, tested)
 
 
 def _refuse_none(value: object) -> object:

@@ -92,7 +92,10 @@ class Template:
     fields: tuple[str, ...]
     """The names of the fields that it asks for."""
 
-    __slots__ = ("_author", "_copies", "_segments", "_sender", "_to", "fields")
+    optional_fields: tuple[str, ...]
+    """Those of them that it uses, if at all, only where it has tested them, as `{% if name %}` of Jinja2 does."""
+
+    __slots__ = ("_author", "_copies", "_segments", "_sender", "_to", "fields", "optional_fields")
 
     def __init__(
         self,
@@ -154,6 +157,7 @@ class Template:
                 [name for part in (*templates, *body) if not isinstance(part, bytes) for name in part.names]
             )
         )
+        self.optional_fields = tuple([name for name in self.fields if name not in language.wanted])
         # Those whose addresses go into the envelope too are written apart.
         apart = {id(self._author), id(self._to), *map(id, self._copies)}
         self._segments = _settle([*(each for each in templates if id(each) not in apart), *body])

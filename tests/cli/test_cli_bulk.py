@@ -215,6 +215,19 @@ def test_jinja(bulk: Setting, receiver: Receiver) -> None:
     assert receiver.received[0].message.get_content() == "n0\r\n"
 
 
+def test_jinja_may_ask_whether_there_is_something(bulk: Setting, receiver: Receiver) -> None:
+    bulk.write("ann@example.com,Ann,", "bob@example.com,Bob,1")
+    bulk.template.write_text(
+        "From: a@example.com\nSubject: {{ name }}\n\n{% if number %}VIP {{ number }}{% endif %}\n"
+    )
+    assert bulk("--jinja").status == 0
+    assert {each.message.get_content() for each in receiver.received} == {"\r\n", "VIP 1\r\n"}
+    bulk.write(",,", "bob@example.com,,")
+    status, _, err = bulk("--jinja", "--new-journal")
+    assert status == 2
+    assert "line 3: input: nothing in column 'name'\n" in err
+
+
 @pytest.mark.parametrize(
     ("text", "per_second"),
     [("100/s", 100), ("90/m", 1.5), ("1800/h", 0.5), ("0.5/s", 0.5), ("2 / m", 1 / 30)],

@@ -603,6 +603,24 @@ def test_jinja() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "optional"),
+    [
+        ("{% if a %}VIP{% endif %}", "a"),
+        ("{% if a %}Dr {{ a }}{% elif b == c %}{{ b }}{% else %}{{ a }}{% endif %}", "abc"),
+        ("{% if not a %}{% endif %}{{ a }}", ""),
+        ("{% if a %}{{ b }}{% endif %}", "a"),
+        ("{{ 'Dr' if a else b }} {{ c or 'friend' }}", "ac"),
+        ("{{ 'x' or a }}{{ a and b }}", ""),
+        ("{% for a in b if a %}{{ a }}{% endfor %}", ""),
+        ("{a} {{ a }}", ""),
+    ],
+)
+def test_what_may_be_empty(text: str, optional: str) -> None:
+    assert "".join(template(text=text, to="b@example.com", engine="jinja2").optional_fields) == optional
+    assert template(text="{a} {{b}}").optional_fields == ()
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("{{ name.missing }}", "'{{ name.missing }}' in the template fails: 'str object' has no attribute"),
@@ -667,7 +685,7 @@ def test_a_line_of_the_header_that_is_no_field(source: bytes, line: str) -> None
 
 
 def test_a_uri_that_is_not_ascii() -> None:
-    with pytest.raises(TemplateError, match="List-Help holds .*, which is not ASCII"):
+    with pytest.raises(TemplateError, match=r"List-Help holds .*, which is not ASCII"):
         template(headers={"List-Help": "<https://example.com/gr\xfc\xdfe>"})
 
 
