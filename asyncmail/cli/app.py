@@ -26,8 +26,8 @@ app: typer.Typer = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 if all went well, 1 if not, 2 if what was asked for cannot be done at all, 3 if all went"
-    " well and only the result could not be written.",
+    epilog="Exit status: 0 if all went well, 1 if not, 2 if what was asked for cannot be done at all, so that nothing"
+    " was, 3 if all went well and only the result could not be written.",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import AsyncExitStack
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path  # noqa: TC003 - Typer evaluates annotations
@@ -20,7 +21,7 @@ from ..sending import DKIMSigner, Journal, Mailer, PoolLimits
 from ..sending.ahead import Ahead
 from ..smtp import Status
 from .endings import ending_signals
-from .failures import explain, in_options
+from .failures import explain, in_options, starting
 from .merge import Merge, check
 from .options import (
     AllowCleartext,
@@ -125,7 +126,12 @@ def bulk(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Send no more than N messages in this run.")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Send no more than N messages in this run; that others are left is no failure.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", metavar="", help="Check everything and send nothing.")
@@ -279,13 +285,20 @@ class _Run:
 
     async def send(self, mailer: Mailer, *, window: int) -> None:
         """Send what is left."""
-        async with self._journal as journal:
+        async with AsyncExitStack() as stack:
+            with starting():
+                journal = await stack.enter_async_context(self._journal)
             await to_thread.run_sync(self._check_journal)
             source = _Source(self._merge, journal, self._limit, retry_unknown=self._retry_unknown)
             done = sum(journal.is_done(key, retry_unknown=self._retry_unknown) for key in journal)
             left = self._rows - done
             if done:
-                note(f"{done:,} of {self._rows:,} rows are done already, see {printable(journal.path)}")
+                unknown = done - sum(journal.is_done(key, retry_unknown=True) for key in journal)
+                note(
+                    f"{done:,} of {self._rows:,} rows are done already,"
+                    f"{f' {unknown:,} of them unknown (--retry-unknown sends again),' if unknown else ''}"
+                    f" see {printable(journal.path)}"
+                )
             begun = now()
             async with mailer, anyio.create_task_group() as tasks:
                 tasks.start_soon(self._stop_on_signal, source, mailer)
@@ -328,7 +341,7 @@ class _Run:
             )
 
     def report(self, *, as_json: bool) -> bool:
-        """Tell what came of it; returns whether every row was accepted."""
+        """Tell what came of it; returns whether every row was accepted, of those that were to be sent so far."""
         rows: Counter[Status] = Counter()
         unsettled: list[tuple[int, Unsettled]] = []
         for key in self._journal:
@@ -363,7 +376,9 @@ class _Run:
             self._show(rows, not_sent, unsettled)
         if self._error is not None and not self._is_interrupted:
             explain(self._error)
-        return rows[Status.ACCEPTED] == self._rows and self._error is None
+        is_limited = self._limit is not None and not self._is_interrupted
+        wanted = len(self._journal) if is_limited else self._rows
+        return rows[Status.ACCEPTED] == wanted and self._error is None
 
     def _show(self, rows: Counter[Status], not_sent: int, unsettled: list[tuple[int, Unsettled]]) -> None:
         if unsettled:

@@ -6,19 +6,20 @@ import functools
 import logging
 import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 import typer
 from rich.text import Text
 
-from ..errors import InputError, MailError, MissingExtra, printable
+from ..errors import ConnectError, FolderError, InputError, MailError, MissingExtra, printable
 from .terminal import drop_output, lost_output, note, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["explain", "guarded", "in_options", "written"]
+__all__ = ["explain", "guarded", "in_options", "starting", "written"]
 
 P = ParamSpec("P")
 
@@ -67,6 +68,15 @@ def explain(error: MailError, *, context: str = "") -> None:
     note(text)
     if error.cure:
         note(f"       {in_options(error.cure)}", "dim")
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Make an InputError of what keeps a command from doing anything: a file or a port that cannot be had."""
+    try:
+        yield
+    except (FolderError, ConnectError) as error:
+        raise InputError(error.describe(), cure=error.cure) from error
 
 
 def guarded(command: Callable[P, bool]) -> Callable[P, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import AsyncExitStack
 from email.parser import BytesHeaderParser
 from email.policy import default
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..net import ServerURL, server_context
 from ..server import MaildirMaildrops, POP3Server, SMTPServer
 from ..smtp import Reply
 from .endings import ending_signals
+from .failures import starting
 from .options import Verbose, run_async, trace_to_terminal
 from .places import made, maildirs_in
 from .terminal import heading, note, say, show_table, warn
@@ -89,7 +91,10 @@ def serve(
     pop3 = POP3Server(maildrops, host=host, port=pop3_port, tls_context=tls_context, trace=trace)
 
     async def run() -> None:
-        async with smtp, pop3:
+        async with AsyncExitStack() as stack:
+            with starting():
+                await stack.enter_async_context(smtp)
+                await stack.enter_async_context(pop3)
             with anyio.open_signal_receiver(*ending_signals()) as signals:
                 _announce(smtp, pop3, directory, users)
                 if not is_local:

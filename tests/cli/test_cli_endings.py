@@ -124,7 +124,7 @@ def test_no_room_for_help(what: str) -> None:
 def test_no_room_for_the_result(bulk: tuple[Receiver, list[object]], more: list[str]) -> None:
     """That all was sent, or not, is told all the same."""
     receiver, arguments = bulk
-    for number, status in ((10, 1), (30, 3), (30, 3)):
+    for number, status in ((10, 3), (30, 3), (30, 3)):
         limit = ["--limit", 10] if number == 10 else []
         with open("/dev/full", "w") as full:
             result = subprocess.run(

@@ -169,8 +169,8 @@ def test_a_message_that_cannot_be_stored(serve: Callable[..., Result], tmp_path:
         (("--user", "secret"), 2, ("input: a --user is not NAME:PASSWORD", "write --user ann:secret")),
         (
             ("--smtp-port", "{taken}"),
-            1,
-            ("connect: cannot listen on", "the address is in use", "choose another port"),
+            2,
+            ("input: cannot listen on", "the address is in use", "choose another port"),
         ),
         (("--directory", "/proc/nothing"), 1, ("delivery: /proc/nothing", "no such file or directory")),
         (("--host", "no host"), 2, ("input: ", "the host is neither a domain nor an IP address")),
