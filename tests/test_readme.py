@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,10 +37,15 @@ class Servers:
 
     def __init__(self):
         self.maildrops = OpenMaildrops({})
+        self.received = 0
+        self.seconds = 0  # that each message takes
+        self.process = None  # that runs now
         self.smtp = asyncmail.SMTPServer(self)
         self.pop3 = asyncmail.POP3Server(self.maildrops)
 
     async def deliver(self, transaction):
+        await asyncio.sleep(self.seconds)
+        self.received += 1
         for recipient in transaction.recipients:
             self.maildrops.deliver(recipient.partition("@")[0], transaction.content)
 
@@ -54,7 +60,7 @@ class Servers:
 
     async def run(self, title, directory, runtime):
         """Run a block as a program; return what it prints."""
-        process = await asyncio.create_subprocess_exec(
+        self.process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", self.code(title, runtime), cwd=directory,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
@@ -116,9 +122,25 @@ async def test_web_service(servers):
 
 @on_each_runtime
 async def test_bulk_send(servers, tmp_path, runtime):
+    for _ in range(2):  # of which the second has nothing left to do
+        assert await servers.run("A bulk-send script", tmp_path, runtime) == ""
+    assert b"Your code is 999." in servers.maildrops.contents("user999")[0]
+    assert [len(servers.maildrops.contents(f"user{n}")) for n in range(1000)] == [1] * 1000
+
+
+@on_each_runtime
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+async def test_bulk_send_interrupted(servers, tmp_path, runtime, ending):
+    servers.seconds = 0.01
+    asking = asyncio.create_task(servers.run("A bulk-send script", tmp_path, runtime))
+    while not servers.received:
+        await asyncio.sleep(0.01)
+    servers.process.send_signal(ending)
+    assert await asking == ""
+    assert servers.received < 1000
+    servers.seconds = 0
     assert await servers.run("A bulk-send script", tmp_path, runtime) == ""
-    assert b"your code is 999." in servers.maildrops.contents("user999")[0]
-    assert sum(len(servers.maildrops.contents(f"user{n}")) for n in range(1000)) == 1000
+    assert [len(servers.maildrops.contents(f"user{n}")) for n in range(1000)] == [1] * 1000
 
 
 @on_each_runtime
