@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 import asyncmail
-from asyncmail.net import server_context
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,6 +37,7 @@ class Servers:
     def __init__(self):
         self.maildrops = OpenMaildrops({})
         self.received = 0
+        self.begun = asyncio.Event()
         self.seconds = 0  # that each message takes
         self.process = None  # that runs now
         self.smtp = asyncmail.SMTPServer(self)
@@ -46,6 +46,7 @@ class Servers:
     async def deliver(self, transaction):
         await asyncio.sleep(self.seconds)
         self.received += 1
+        self.begun.set()
         for recipient in transaction.recipients:
             self.maildrops.deliver(recipient.partition("@")[0], transaction.content)
 
@@ -133,8 +134,7 @@ async def test_bulk_send(servers, tmp_path, runtime):
 async def test_bulk_send_interrupted(servers, tmp_path, runtime, ending):
     servers.seconds = 0.01
     asking = asyncio.create_task(servers.run("A bulk-send script", tmp_path, runtime))
-    while not servers.received:
-        await asyncio.sleep(0.01)
+    await servers.begun.wait()
     servers.process.send_signal(ending)
     assert await asking == ""
     assert servers.received < 1000
@@ -168,23 +168,28 @@ async def shell(command, directory):
 
 async def test_trusting_a_certificate(tmp_path, program):
     program("openssl")
-    await shell(
-        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert", tmp_path
-    )
-    received = []
-
-    async def deliver(transaction):
-        received.append(transaction.recipients)
-
-    tls_context = server_context(tmp_path / "cert", tmp_path / "key")
-    async with asyncmail.SMTPServer(deliver, tls_context=tls_context) as server:
-        (command,) = re.findall(r"^openssl .*$", README, re.M)
-        await shell(command.replace(":2525", f":{server.port}"), tmp_path)
-        code = BLOCKS["URLs, TLS and credentials"].replace(":2525", f":{server.port}")
+    make, serve, get = re.findall(r"^(?:openssl|asyncmail serve --tls) ?.*$", README, re.M)
+    await shell(make, tmp_path)
+    with pytest.raises(AssertionError):
+        await shell(get.replace(":2525", ":1"), tmp_path)
+    assert not (tmp_path / "certificate.pem").exists()
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *serve.split(), "--smtp-port", "0", "--pop3-port", "0"),
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        port = ""
+        while not port:
+            port = "".join(re.findall(r"SMTP +\S+:(\d+)", (await server.stdout.readline()).decode()))
+        await shell(get.replace(":2525", f":{port}"), tmp_path)
+        code = BLOCKS["URLs, TLS and credentials"].replace(":2525", f":{port}")
         for program in (code, code.replace("# trusted", "trusted")):
             done = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=tmp_path)
             assert await done.wait() == 0
-    assert received == [["b@example.com"]] * 2
+    finally:
+        server.terminate()
+        await server.communicate()
+    assert len(list(tmp_path.glob("mail/b/new/*"))) == 2
 
 
 async def test_embedding(servers):
