@@ -48,6 +48,10 @@ class Language(ABC):
         """Compile text, whole."""
 
     @abstractmethod
+    def placeholder(self, name: str) -> str:
+        """What stands for the value of a field."""
+
+    @abstractmethod
     def split(self, source: str) -> list[str]:
         """Split text so that each item of odd index is one placeholder, and the others are literal."""
 
@@ -104,6 +108,9 @@ class BraceLanguage(Language):
         pieces[1::2] = [piece[1:-1] for piece in pieces[1::2]]
         self.wanted.update(pieces[1::2])
         return _BraceText(pieces, escape_html)
+
+    def placeholder(self, name: str) -> str:
+        return f"{{{name}}}"
 
     def split(self, source: str) -> list[str]:
         pieces = [""]
@@ -188,6 +195,9 @@ class JinjaLanguage(Language):
                 f"{_line(source, error.lineno)} is not Jinja: {printable(error.message)}",
                 cure="correct the template",
             ) from error
+
+    def placeholder(self, name: str) -> str:
+        return f"{{{{ {name} }}}}"
 
     def split(self, source: str) -> list[str]:
         if "{%" in source or "{#" in source:

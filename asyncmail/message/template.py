@@ -49,6 +49,7 @@ _DROPPED = re.compile(
 )
 _HEADER_DEFECTS = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 _NEWLINE = re.compile(r"\r\n|\r|\n")
+_BRACED = re.compile(r"\{ *([^\W\d](?:[\w -]*\w)?) *\}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _MAX_LINE = 998  # octets, RFC 5322 §2.1.1
 
@@ -413,7 +414,13 @@ def _unsubscribe_sources(uris: str | Sequence[str], language: Language) -> dict[
             ]
         )
         checked.append(stand_in)
-    fields = dict(unsubscribe_fields(checked))
+    try:
+        fields = dict(unsubscribe_fields(checked))
+    except MessageError as error:
+        of_another = _BRACED.search("".join(checked))
+        if of_another:
+            error.cure = f"write {language.placeholder(of_another[1])} for the value of a field"
+        raise
     if fields:
         fields["List-Unsubscribe"] = ", ".join([f"<{uri}>" for uri in uris])
     return fields

@@ -220,6 +220,9 @@ def test_unsubscribing(bulk: Setting, receiver: Receiver) -> None:
     status, _, err = bulk("--unsubscribe", "example.com")
     assert status == 2
     assert "cannot be an address to unsubscribe at" in err
+    status, _, err = bulk("--unsubscribe", "https://example.com/u/{number}", "--jinja")
+    assert status == 2
+    assert "write {{ number }} for the value of a field" in err
 
 
 def test_attachments(bulk: Setting, receiver: Receiver, tmp_path: Path) -> None:

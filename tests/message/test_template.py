@@ -684,6 +684,24 @@ def test_a_line_of_the_header_that_is_no_field(source: bytes, line: str) -> None
         Template(source)
 
 
+@pytest.mark.parametrize(
+    ("engine", "uri", "cure"),
+    [
+        ("jinja2", "https://example.com/stop?who={id}", "write {{ id }} for the value of a field"),
+        ("braces", "https://example.com/{{ user id }}", "write {user id} for the value of a field"),
+        (
+            "braces",
+            "https://example.com/{x",
+            "write an https: or mailto: URI, other characters percent-encoded",
+        ),
+    ],
+)
+def test_a_uri_with_placeholders_of_another_language(engine: str, uri: str, cure: str) -> None:
+    with pytest.raises(MessageError, match="cannot be an address to unsubscribe at") as caught:
+        template(unsubscribe=uri, engine=engine)
+    assert caught.value.cure == cure
+
+
 def test_a_uri_that_is_not_ascii() -> None:
     with pytest.raises(TemplateError, match=r"List-Help holds .*, which is not ASCII"):
         template(headers={"List-Help": "<https://example.com/gr\xfc\xdfe>"})
