@@ -25,7 +25,7 @@ TEMPLATE = asyncmail.Template(
 
 def parcels(path):
     """One message for each row; a bounce names its recipient in its envelope (VERP)."""
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
             bounces = verp(f"bounces@{DOMAIN}", row["email"])
             yield TEMPLATE.render(row, to=[row["email"]], sender=bounces, tag=row["email"])

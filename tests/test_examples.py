@@ -86,7 +86,7 @@ async def test_bulk_send(recorder, tmp_path):
     )
     (tmp_path / "key.pem").write_bytes(pem)
     rows = "".join(f"user{n}@example.com,User {n}\n" for n in range(20))
-    (tmp_path / "people.csv").write_text(f"email,name\n{rows}refused@example.com,Nobody\n")
+    (tmp_path / "people.csv").write_text(f"\ufeffemail,name\n{rows}refused@example.com,Nobody\n")
     status, output = await run("bulk_send", recorder.server, tmp_path / "people.csv", tmp_path / "key.pem")
     assert status == 1
     assert output == "refused@example.com: refused 550 5.1.1 No such user\n"

@@ -212,7 +212,7 @@ def bulk(
         if as_json:
             show_json({"rows": rows, "sent_in_this_run": 0})
         else:
-            heading(f"{rows:,} messages could be sent; none was.")
+            heading(f"{_messages(rows)} could be sent; none was.")
         return True
     run = _Run(
         merge,
@@ -392,10 +392,12 @@ class _Run:
             table.append((Text("not sent"), not_sent, "run this again to go on"))
         show_table(("Outcome", "#Rows", ""), table)
         if self._sent:
-            messages = "message" if self._sent == 1 else "messages"
-            heading(
-                f"{self._sent:,} {messages} in {self._seconds:.1f} s, {self._sent / self._seconds:,.0f}/s"
-            )
+            pace = f"{self._sent / self._seconds:,.0f}/s"
+            heading(f"{_messages(self._sent)} in {self._seconds:.1f} s, {pace}")
+
+
+def _messages(count: int) -> str:
+    return f"{count:,} message{'' if count == 1 else 's'}"
 
 
 def _abridged(unsettled: list[tuple[int, Unsettled]]) -> Iterator[tuple[str, str, Text, str]]:

@@ -143,6 +143,8 @@ def test_a_part_that_did_not_go_well(bulk: Setting, receiver: Receiver) -> None:
 def test_a_dry_run(bulk: Setting, receiver: Receiver) -> None:
     assert bulk("--dry-run")[:2] == (0, "20 messages could be sent; none was.\n")
     assert json.loads(bulk("--dry-run", "--json")[1]) == {"rows": 20, "sent_in_this_run": 0}
+    bulk.write("ann@example.com,Ann,1")
+    assert bulk("--dry-run").out == "1 message could be sent; none was.\n"
     assert not receiver.received
     assert not bulk.journal.exists()
 
