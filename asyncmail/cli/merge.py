@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Merge", "check"]
 
 _MOST_SHOWN = 50  # problems
+_NO_BRACES = str.maketrans("{}", "__")
 
 
 class Merge:
@@ -103,8 +104,11 @@ class Merge:
             parcel = replace(parcel, sender=verp(addr_spec(parcel.sender), address))
         return parcel
 
-    def check_lookalikes(self, parcel: Parcel) -> None:
-        """Raise InputError if a message holds what was meant as a placeholder."""
+    def check_lookalikes(self, row: Row) -> None:
+        """Raise InputError if the message of a row holds what was meant as a placeholder."""
+        # Braces in the values, which a subscriber may have typed, are no fault of the template.
+        fields = {name: value.translate(_NO_BRACES) for name, value in row.fields.items()}
+        parcel = self.render(replace(row, fields=fields))
         assert isinstance(parcel.content, bytes)
         check_lookalikes(parcel.content, self.recipients.columns, jinja=self._is_jinja)
 
@@ -147,7 +151,7 @@ def check(merge: Merge) -> int:
                 merge.domain = ascii_domain(addr_spec(parcel.sender or ""))
                 if others := [each for each in addr_specs(parcel.recipients or ()) if each != address]:
                     warn(f"each message also goes to {', '.join(others)}")
-                merge.check_lookalikes(parcel)
+                merge.check_lookalikes(row)
             before = line_of.setdefault(address.casefold(), row.line)
             if before != row.line:
                 duplicates += 1

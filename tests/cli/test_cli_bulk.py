@@ -439,6 +439,21 @@ def test_what_was_meant_as_a_placeholder_elsewhere(bulk: Setting, receiver: Rece
     check_refusal(bulk("--jinja"), receiver, "the text holds '{name}'", "write {{ name }}, or rename")
 
 
+@pytest.mark.parametrize("jinja", [[], ["--jinja"]])
+def test_what_a_subscriber_typed_is_no_placeholder(
+    bulk: Setting, receiver: Receiver, jinja: list[str]
+) -> None:
+    bulk.write('"Jürgen {number} <{name}@example.com>","Jürgen {number}, { name }",7')
+    value = "{{ name }}" if jinja else "{name}"
+    bulk.template.write_text(f"From: a@example.com\nSubject: {value}\nContent-Type: text/html\n\n{value}\n")
+    status, _, err = bulk(*jinja)
+    assert (status, err) == (0, "")
+    assert receiver.recipients == ["{name}@example.com"]
+    assert receiver.received[0].message["Subject"] == "Jürgen {number}, { name }"
+    bulk.template.write_text(f"From: a@example.com\n\n{value} {{name.title}}\n")
+    assert bulk("--new-journal", *jinja).status == 2
+
+
 @pytest.mark.parametrize(
     ("text", "warned"),
     [("<style>p{name:red}</style>", "{name:red}"), ("<p>{{name}}</p>", "{name}"), ("<p>{ x } {a.b}", "")],
