@@ -218,7 +218,7 @@ class Journal:
         self._append(_line({"key": key, **answers}))
 
     def withdraw(self, key: str) -> None:
-        """Note that a message has not been tried, if it was begun: all is as before; `flush` as for `record`."""
+        """Note that a message has not been tried, if this run began it: all is as before; `flush` as for `record`."""
         if key not in self._before:
             return
         self._unanswered.pop(key, None)
@@ -351,6 +351,7 @@ class Journal:
             number = 0
             for number, line in enumerate(file.lines(), 1):
                 self._read(number, line)
+            self._before.clear()  # what an earlier run began and left so is unknown for good
             if not number:
                 self.id = secrets.token_hex(16)
                 header = {"format": FORMAT, "version": _VERSION, "id": self.id, "subject": self._subject}

@@ -169,6 +169,17 @@ async def test_what_is_withdrawn_is_as_it_was_before(path: Path) -> None:
             pass
 
 
+async def test_what_an_earlier_run_left_unknown_is_not_withdrawn(path: Path) -> None:
+    async with Journal(path) as journal:
+        await journal.begin({"lost": ["lost@e.com"]})
+    before = content(path)
+    for _ in range(2):
+        async with Journal(path) as journal:
+            journal.withdraw("lost")  # by who was cancelled before it could be begun again
+            assert journal.unsettled("lost") == (Unsettled("lost@e.com", Status.UNKNOWN),)
+    assert content(path) == before
+
+
 async def test_a_message_id_is_the_same_in_every_run(path: Path) -> None:
     async with Journal(path) as journal:
         first = journal.message_id("a", "e.com")
