@@ -420,7 +420,7 @@ class ClientProtocol:
             or (len(commands) + len(in_flight) > 1 and not self.extensions.pipelining)
         ):
             raise self._refusal(commands)
-        self._output += map(_encode, commands)
+        self._output += [*map(_encode, commands)]  # all of them, or none if one cannot be
         self._put_in_flight(commands)
         self._state = state
         if self.trace is not None:

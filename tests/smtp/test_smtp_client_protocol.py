@@ -149,6 +149,18 @@ def test_a_group_of_commands_leaves_in_one_write() -> None:
 ENDS_GROUP: list[Command] = [Noop(), Help(), Vrfy(text="x"), Quit(), Ehlo(domain="x"), Starttls()]
 
 
+def test_of_a_group_all_leave_or_none() -> None:
+    client = session()
+    parameters: dict[str, str | None] = {}
+    odd = Mail(sender="a@client.example", parameters=parameters)
+    parameters["X"] = "a\r\nDATA"
+    with pytest.raises(LocalProtocolError, match="control character"):
+        client.send(Rset(), odd)
+    assert client.data_to_send() == []
+    assert client.in_flight == ()
+    assert client.state is ClientState.READY
+
+
 @pytest.mark.parametrize("command", [*ENDS_GROUP, Auth(mechanism="PLAIN"), Helo(domain="x")])
 def test_nothing_may_follow_what_ends_a_group(command: Command) -> None:
     client = session()
