@@ -10,19 +10,24 @@ if TYPE_CHECKING:
 
 __all__ = ["WaitingJobs"]
 
+# So many single messages in a row pass one of a bulk, and one that ended a session: it is not to wait for ever where
+# there is always a single message more.
+_MOST_PASS = 8
+
 
 class WaitingJobs:
-    """A queue in which a single message, that somebody waits for, passes those of a bulk.
+    """A queue in which single messages, that somebody waits for, pass those of a bulk, but for every ninth.
 
     Withdrawn jobs are dropped when they come to the head.
     """
 
-    __slots__ = ("_many", "_queues", "_single")
+    __slots__ = ("_many", "_passed", "_queues", "_single")
 
     def __init__(self) -> None:
         self._single: deque[Job] = deque()
         self._many: deque[Job] = deque()
         self._queues = (self._single, self._many)
+        self._passed = 0  # single messages in a row
 
     def __len__(self) -> int:
         return len(self._single) + len(self._many)
@@ -49,9 +54,11 @@ class WaitingJobs:
 
     def take(self) -> Job | None:
         """Return the next job, None if there is none."""
-        for queue in self._queues:
-            while queue:
-                job = queue.popleft()
-                if not job.is_withdrawn:
-                    return job
+        single, many = self._single, self._many
+        while single or many:
+            is_single = bool(single) and (not many or self._passed < _MOST_PASS)
+            job = (single if is_single else many).popleft()
+            if not job.is_withdrawn:
+                self._passed = self._passed + 1 if is_single else 0
+                return job
         return None

@@ -1,4 +1,4 @@
-"""What waits for a connection: single messages first, each kind in its order."""
+"""What waits for a connection: single messages before others, each kind in its order, and none for ever."""
 
 from __future__ import annotations
 
@@ -45,6 +45,23 @@ def test_what_is_withdrawn_is_forgotten() -> None:
     jobs[2].is_withdrawn = True
     assert waiting.take() is jobs[3]
     assert not waiting
+
+
+def test_nothing_waits_for_ever() -> None:
+    waiting = WaitingJobs()
+    retried, bulk, gone = job(), job(1), job(2)
+    gone.is_withdrawn = True
+    waiting.add_last(gone)
+    waiting.add_last(retried)
+    waiting.add(bulk)
+    taken = []
+    for _ in range(50):
+        waiting.add(job())
+        waiting.add(job())
+        taken.append(waiting.take())
+    assert 5 <= taken.index(retried) < taken.index(bulk) < 20
+    assert gone not in taken
+    assert len(waiting) == 2 * 50 - (50 - 2)
 
 
 @on_each_runtime
