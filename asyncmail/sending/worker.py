@@ -168,7 +168,9 @@ class Worker:
                 return False
             pool.idle(self)
             age_left = self._ends_at - now()
-            was_woken = await self._wait(min(pool.delay or pool.limits.idle_seconds, age_left))
+            # What could not begin when it was looked for may have become due since.
+            seconds = pool.delay if pool.has_jobs else pool.limits.idle_seconds
+            was_woken = await self._wait(min(seconds, age_left))
             pool.busy(self)
             if not self._client.is_usable or not (was_woken or pool.has_jobs):
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from time import monotonic
 
 import anyio
@@ -219,3 +220,17 @@ async def test_messages_begin_in_the_order_in_which_they_came() -> None:
             ]
             assert [outcome.ok async for outcome in mailer.send_many(parcels)] == [True] * 60
     assert begun == [str(number) for number in range(60)]
+
+
+@on_each_runtime(runtimes=("asyncio", "trio"))
+async def test_a_message_that_may_begin_just_after_it_might_not_need_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Each look at the clock comes a little later than the one before it.
+    monkeypatch.setattr("asyncmail.sending.pool.now", (time * 0.35 for time in itertools.count(1)).__next__)
+    async with scripted() as server:
+        pool = asyncmail.PoolLimits(messages_per_second=1, idle_seconds=3600, window=1)
+        async with asyncmail.Mailer(server.url, connections=1, pool=pool) as mailer:
+            parcel = asyncmail.Parcel(b"Subject: x\r\n\r\n", "a@example.com", "b@example.com")
+            with anyio.fail_after(10):
+                assert [outcome.ok async for outcome in mailer.send_many([parcel] * 12)] == [True] * 12
