@@ -422,7 +422,7 @@ def check_numbers(numbers: Collection[int]) -> None:
     try:
         least = min(map(operator.index, numbers), default=1)
     except TypeError:
-        strange = next(number for number in numbers if not hasattr(number, "__index__"))
+        strange = next((number for number in numbers if not hasattr(number, "__index__")), numbers)
         raise InputError(f"{strange!r} is no message number", cure=_CURE_OF_NUMBERS) from None
     if least < 1:
         raise InputError(f"message numbers begin at 1, not {least}", cure=_CURE_OF_NUMBERS)

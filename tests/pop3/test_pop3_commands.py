@@ -211,6 +211,18 @@ def test_numbers_have_their_range(make, error: str) -> None:  # type: ignore[no-
     assert caught.value.cure
 
 
+def test_what_is_a_number_only_now_and_then() -> None:
+    class Array:
+        def __index__(self) -> int:
+            raise TypeError("only arrays of one element can be an index")
+
+        def __repr__(self) -> str:
+            return "array([1, 2])"
+
+    with pytest.raises(InputError, match=r"array\(\[1, 2\]\)\] is no message number"):
+        check_numbers([1, Array()])
+
+
 def test_no_numbers_are_fine() -> None:
     check_numbers([])
 
