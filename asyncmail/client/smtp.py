@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from ..message import Addresses, AddressLike, MessageLike, Parcel
     from ..smtp.pipeline import TransactionT
 
-__all__ = ["SMTPClient", "SMTPOptions", "fit", "parse_server"]
+__all__ = ["SMTPClient", "fit"]
 
 
 _GOODBYE_SECONDS = 5.0  # for the answer to a QUIT that nobody waits for

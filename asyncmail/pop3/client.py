@@ -232,7 +232,8 @@ class ClientProtocol:
             self.trace(Direction.RECEIVED, "+ ****" if hidden else str(response))
         if not self._in_flight:
             return self._read_unasked(response, line)
-        self._in_flight[0] = command, move = self._head
+        command, move = self._head
+        self._in_flight[0] = command, move  # made once, though many events may tell of it
         if response.status is Status.OK:
             if command.answer is not _LINE:
                 if not line.endswith(b"\r\n"):  # a bare LF is tolerated in a status line, and only there

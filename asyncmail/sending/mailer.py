@@ -7,7 +7,8 @@ from email.message import Message
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
 
-from ..client.smtp import SMTPClient, SMTPOptions, parse_server
+from ..client.options import SMTPOptions, parse_server
+from ..client.smtp import SMTPClient
 from ..errors import InputError, MailError
 from ..message import prepare
 from ..net import ServerURL, Waiter
