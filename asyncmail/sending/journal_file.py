@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from typing import TYPE_CHECKING
 
 from ..errors import FolderError, InputError, printable
@@ -43,6 +44,8 @@ class JournalFile:
             finally:
                 os.close(self._descriptor)
             self._descriptor = self._open_locked()
+        # Nobody may ever get to see this object: who waits for the thread in which it is made can be cancelled.
+        self._release = weakref.finalize(self, os.close, self._descriptor)
 
     def _open_locked(self) -> int:
         import fcntl  # not on Windows
@@ -122,7 +125,7 @@ class JournalFile:
                 if self._reserved > self._end:
                     os.ftruncate(self._descriptor, self._end)
         finally:
-            os.close(self._descriptor)
+            self._release()
 
 
 def _free_name(path: str) -> str:

@@ -28,6 +28,7 @@ from asyncmail.errors import BusyError, ClosedError, Stage
 from asyncmail.sending import Journal, Unsettled
 from asyncmail.sending.journal_file import JournalFile
 from asyncmail.smtp import Outcome, RecipientOutcome, Status
+from scripted import cut_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -294,6 +295,25 @@ async def test_one_process_at_a_time(path: Path) -> None:
             assert info.value.is_transient
     async with Journal(path):
         pass
+
+
+async def test_cancelled_while_it_opens_or_closes(path: Path) -> None:
+    async def use() -> None:
+        async with Journal(path):
+            pass
+
+    number = 1
+    with anyio.fail_after(10):
+        while True:
+            try:
+                is_cut, _ = await cut_at(number, use)
+            except FolderError:  # the thread has not come to its end
+                await anyio.sleep(0.001)
+                continue
+            if not is_cut:
+                break
+            number += 1
+    assert number > 2
 
 
 async def test_use_when_it_is_not_open(path: Path) -> None:
