@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -124,17 +124,11 @@ class Journal:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        file = self._file
-        assert file is not None
         with anyio.CancelScope(shield=True):
-            try:
-                await self.flush()
-            except FolderError:
-                if exc is None:
-                    raise
-            finally:
-                self._file = None
-                await in_thread(file.close)
+            # By itself: asyncio's cancellation passes the shield.
+            await spawn(self._close, name="asyncmail journal").wait()
+        if self._failure is not None and exc is None:
+            raise self._failure
 
     # --- what is known
 
@@ -287,7 +281,7 @@ class Journal:
         return self._file
 
     def _append(self, *lines: bytes) -> None:
-        if self._failure is not None:
+        if self._file is None or self._failure is not None:
             return
         self._lines += lines
         self._end += sum(map(len, lines))
@@ -317,6 +311,17 @@ class Journal:
             for waiter in (*due, *self._due):
                 waiter.set()
             self._due.clear()
+
+    async def _close(self) -> None:
+        file = self._file
+        assert file is not None
+        with suppress(FolderError):  # it is the failure
+            await self.flush()
+        self._file = None
+        try:
+            await in_thread(file.close)
+        except FolderError as error:
+            self._failure = self._failure or error
 
     def _apply_begun(self, key: str, addresses: Iterable[str]) -> None:
         self._before[key] = self._entries.get(key)

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import weakref
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from ..errors import FolderError, InputError, printable
@@ -36,6 +37,9 @@ class JournalFile:
         self._path = path
         self._end = 0  # of what is written
         self._reserved = 0  # where the room ends that the file has on the disk
+        # A thread goes on when who waits for it is cancelled, and may meet `close`: what has the descriptor of a file
+        # that was closed is another file.
+        self._lock = Lock()
         self._descriptor = self._open_locked()
         if fresh and os.fstat(self._descriptor).st_size:
             try:
@@ -96,7 +100,7 @@ class JournalFile:
         if end <= self._reserved:
             return
         octets = max(_ROOM, end - self._reserved)
-        with folder_errors(self._path):
+        with self._lock, folder_errors(self._path):
             try:
                 os.posix_fallocate(self._descriptor, self._reserved, octets)
             except OSError as error:
@@ -107,7 +111,7 @@ class JournalFile:
     def append(self, data: bytes) -> None:
         """Write lines and sync them."""
         if data:
-            with folder_errors(self._path):
+            with self._lock, folder_errors(self._path):
                 os.lseek(self._descriptor, self._end, os.SEEK_SET)
                 write_all(self._descriptor, data)
                 os.fsync(self._descriptor)
@@ -120,12 +124,14 @@ class JournalFile:
 
     def close(self) -> None:
         """Give back the room that was not needed, and the lock."""
-        try:
-            with folder_errors(self._path):
-                if self._reserved > self._end:
-                    os.ftruncate(self._descriptor, self._end)
-        finally:
-            self._release()
+        with self._lock:
+            try:
+                with folder_errors(self._path):
+                    if self._reserved > self._end:
+                        os.ftruncate(self._descriptor, self._end)
+            finally:
+                self._descriptor = -1
+                self._release()
 
 
 def _free_name(path: str) -> str:
