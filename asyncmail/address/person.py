@@ -49,7 +49,7 @@ def _from_display_name(display_name: str) -> str:
 
 
 def _is_family_name(words: list[str]) -> bool:
-    return len(words) == 1 or words[0].lower() in _PARTICLES
+    return len(words) < 2 or words[0].lower() in _PARTICLES
 
 
 def _from_local_part(local_part: str) -> str:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asyncmail.address.person import person_name
@@ -83,6 +83,7 @@ def test_from_the_local_part(local_part: str, name: str) -> None:
 
 
 @given(st.text(), st.text())
+@example("\r,A", "")
 def test_a_name_is_one_line_without_outer_space(display_name: str, local_part: str) -> None:
     name = person_name(display_name, local_part)
     assert name == " ".join(name.split())
