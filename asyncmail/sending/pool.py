@@ -251,7 +251,7 @@ class Pool:
         for job in reversed(jobs):
             if self._is_aborted:
                 job.finish(error)
-            elif not job.attempts:
+            elif not job.attempts and job.detours < 2:
                 self._waiting.add_first(job)
             elif job.attempts < self.limits.attempts:
                 self._waiting.add_last(job)  # if it is what ends sessions, others are to be of use in between

@@ -243,6 +243,9 @@ class Worker:
             self._has_answers = True
         elif unsent and not pipeline.outcomes and not self._is_welcome_elsewhere(unsent[0], pipeline.goodbye):
             unsent[0].attempts += 1  # the server had come to it; those behind it had no part in what happened
+            # What stands next to it may be like it. Several sessions in a row that come to nothing look as if the
+            # server took no messages at all, so another one is the next to be tried.
+            unsent[1:] = reversed(unsent[1:])
         self._pool.put_back(unsent, error)
 
     def _is_welcome_elsewhere(self, job: Job, goodbye: Reply | None) -> bool:

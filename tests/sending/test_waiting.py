@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from asyncmail import Mailer, Parcel, PoolLimits, SMTPServer
+from asyncmail.errors import ClosedError
 from asyncmail.message import prepare
 from asyncmail.sending.job import Job
+from asyncmail.sending.pool import Pool
 from asyncmail.sending.waiting import WaitingJobs
 from net.runtimes import on_each_runtime
 
@@ -62,6 +64,14 @@ def test_nothing_waits_for_ever() -> None:
     assert 5 <= taken.index(retried) < taken.index(bulk) < 20
     assert gone not in taken
     assert len(waiting) == 2 * 50 - (50 - 2)
+
+
+def test_what_sessions_ended_at_more_than_once_waits_behind_the_others() -> None:
+    pool = Pool(cast("Any", None), 1, PoolLimits())
+    suspect, once, good = job(0), job(1), job(2)
+    suspect.detours, once.detours = 2, 1
+    pool.put_back([suspect, once, good], ClosedError())
+    assert [pool.take_job() for _ in range(3)] == [once, good, suspect]
 
 
 @on_each_runtime
