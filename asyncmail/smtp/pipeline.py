@@ -269,7 +269,8 @@ class Pipeline(Generic[TransactionT]):
     """Drives one `ClientProtocol` with transactions.
 
     Call `submit`, then `advance`, and write `protocol.data_to_send()`; hand the events that come to `handle`, then
-    `advance` again. `outcomes` collects what is decided; `unsent` what has to be sent again, on this session or
+    `advance` again. Who has a queue already calls `begin` where there `has_room`; who wants to be quick asks
+    `protocol.next_replies()` first and hands those to `take`. `outcomes` collects what is decided; `unsent` what has to be sent again, on this session or
     another, because it failed for no reason of its own. When the session ends, `abandon` decides the rest.
 
     Args:
@@ -431,7 +432,7 @@ class Pipeline(Generic[TransactionT]):
     # --- answers
 
     def handle(self, events: Iterable[ClientEvent]) -> ClientEvent | None:
-        """Take the answers to commands that `advance` sent, up to the first event that is something else.
+        """Take the answers to commands that were sent, up to the first event that is something else.
 
         Returns:
             That event, after which the session has ended.
