@@ -270,8 +270,9 @@ class Pipeline(Generic[TransactionT]):
 
     Call `submit`, then `advance`, and write `protocol.data_to_send()`; hand the events that come to `handle`, then
     `advance` again. Who has a queue already calls `begin` where there `has_room`; who wants to be quick asks
-    `protocol.next_replies()` first and hands those to `take`. `outcomes` collects what is decided; `unsent` what has to be sent again, on this session or
-    another, because it failed for no reason of its own. When the session ends, `abandon` decides the rest.
+    `protocol.next_replies()` first and hands those to `take`. `outcomes` collects what is decided; `unsent` what has to
+    be sent again, on this session or another, because it failed for no reason of its own. When the session ends,
+    `abandon` decides the rest.
 
     Args:
         protocol: greeted, and in a state in which MAIL is legal.
